@@ -1,0 +1,105 @@
+"""Speed and memory of the data path.
+
+1. MNIST at 32x32 in batches of 128, one epoch: this suite's loader, as the training loop sees it, against
+   torchvision's MNIST with Pad, ToTensor and Normalize in a torch DataLoader (the best of 0 and 2 workers).
+2. Peak memory of decoding 5,000 and 50,000 images, each in a process of its own.
+
+    python benchmarks/data.py --root DIR      # DIR holds MNIST/raw
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+from torchvision import transforms
+from torchvision.datasets import MNIST
+
+from lightning_gen.data import ImageData
+
+BATCH = 128
+
+
+def rate(epoch: Callable[[], Iterable[torch.Tensor]], repeats: int) -> float:
+    """Images a second, the best of some epochs after one to warm up; short of two seconds an epoch is not repeated."""
+    best = 0.0
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        images = sum(len(batch) for batch in epoch())
+        best = max(best, images / (time.perf_counter() - start))
+    return best
+
+
+def speed(root: str) -> Table:
+    """Compare the two loaders."""
+    table = Table("loader", "images/s", "ratio", title="MNIST 32x32, batches of 128")
+    steps = [transforms.Pad(2), transforms.ToTensor(), transforms.Normalize(0.5, 0.5)]
+    dataset = MNIST(root, transform=transforms.Compose(steps))
+    rates = {}
+    for workers in (0, 2):
+        loader = torch.utils.data.DataLoader(dataset, BATCH, shuffle=True, drop_last=True, num_workers=workers)
+        rates[f"torchvision + DataLoader, {workers} workers"] = rate(lambda loader=loader: (x for x, _ in loader), 1)
+    peer = max(rates.values())
+    data = ImageData("mnist", root, batch_size=BATCH)
+    for cache in ("memory", "disk"):
+        data.cache = cache
+        loader = data.train_dataloader()
+        rates[f"ImageData, {cache}: uint8"] = rate(lambda loader=loader: (batch.images for batch in loader), 5)
+        rates[f"ImageData, {cache}: float in [-1, 1]"] = rate(
+            lambda loader=loader: (data.on_after_batch_transfer(batch, 0).images for batch in loader), 5
+        )
+    for name, value in rates.items():
+        table.add_row(name, f"{value:,.0f}", f"{value / peer:.1f}")
+    return table
+
+
+def pack(folder: Path) -> None:
+    """Decode a folder and print this process's peak memory before and after in MiB; run in a process of its own."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    ImageData("folder", str(folder), image_size=32).prepare_data()
+    print(before / 1024, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def memory() -> Table:
+    """Decode folders of two sizes."""
+    table = Table("images", "seconds", "peak before decoding, MiB", "peak after, MiB", title="decoding 40x40 to 32x32")
+    for num in (5_000, 50_000):
+        with tempfile.TemporaryDirectory() as folder:
+            images = Path(folder) / "images"
+            images.mkdir()
+            for index in range(num):
+                pixels = np.random.default_rng(index).integers(0, 256, (40, 40, 3), np.uint8)
+                Image.fromarray(pixels).save(images / f"{index:06}.png", compress_level=0)
+            start = time.perf_counter()
+            command = [sys.executable, __file__, "--pack", str(images)]
+            before, after = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+            seconds = time.perf_counter() - start
+            table.add_row(f"{num:,}", f"{seconds:.1f}", f"{float(before):.0f}", f"{float(after):.0f}")
+    return table
+
+
+def main() -> None:
+    """Run both."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", default="data", help="folder that holds MNIST/raw")
+    parser.add_argument("--pack", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.pack:
+        pack(arguments.pack)
+        return
+    console = Console()
+    console.print(speed(arguments.root))
+    console.print(memory())
+
+
+if __name__ == "__main__":
+    main()

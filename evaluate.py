@@ -1,0 +1,8 @@
+"""Score a checkpoint or a folder of images: ``python evaluate.py --ckpt runs/dcgan_digits/<run> --metrics fid``."""
+
+import sys
+
+from lightning_gen.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["evaluate", *sys.argv[1:]]))

@@ -1,0 +1,1 @@
+"""What watches a run: pictures, fidelity, checkpoints. They ask a model for capabilities, never for its name."""

@@ -1,0 +1,91 @@
+"""Grids of samples and of reconstructions, drawn while a model trains."""
+
+import math
+from typing import ClassVar
+
+import torch
+from jaxtyping import UInt8
+from pytorch_lightning import LightningModule, Trainer
+from torch import Tensor
+
+from lightning_gen.callbacks.pictures import PictureCallback, first_images
+from lightning_gen.errors import InputError
+from lightning_gen.images import grid, to_uint8
+from lightning_gen.noise import image_generators
+from lightning_gen.types import Reconstructor, Sampler, StoredImages
+
+PAIRS_IN_A_ROW = 8
+
+
+class SampleGrid(PictureCallback):
+    """Samples from noise that stays the same all through training; for a ``Sampler``.
+
+    A conditional model (``num_classes`` above 0) is given labels, one class a row, and begins again with the first
+    class where there are more rows than classes.
+
+    Args:
+        every_n_epochs: epochs from one picture to the next.
+        num: images in the grid.
+        seed: names the noise: image i is drawn from (seed, i).
+    """
+
+    kind: ClassVar[str] = "samples"
+
+    def __init__(self, every_n_epochs: int = 1, num: int = 64, seed: int = 0) -> None:
+        super().__init__(every_n_epochs)
+        if num < 1:
+            raise InputError(f"num must be 1 or more, not {num}")
+        self.num = num
+        self.seed = seed
+
+    def draw(self, trainer: Trainer, model: LightningModule) -> UInt8[Tensor, "3 height width"] | None:
+        """Draw the samples."""
+        if not isinstance(model, Sampler):
+            return None
+        columns = math.ceil(math.sqrt(self.num))
+        rows = torch.arange(self.num, device=model.device) // columns
+        num_classes = getattr(model, "num_classes", 0)
+        labels = rows % num_classes if num_classes else None
+        images = model.sample(self.num, labels=labels, generator=image_generators(self.seed, range(self.num)))
+        return grid(to_uint8(images), columns)
+
+
+class ReconstructionGrid(PictureCallback):
+    """The first validation images, each row above the row of their reconstructions; for a ``Reconstructor``.
+
+    Args:
+        every_n_epochs: epochs from one picture to the next.
+        num: images, eight in a row.
+    """
+
+    kind: ClassVar[str] = "reconstructions"
+
+    def __init__(self, every_n_epochs: int = 1, num: int = 16) -> None:
+        super().__init__(every_n_epochs)
+        if num < 1:
+            raise InputError(f"num must be 1 or more, not {num}")
+        self.num = num
+
+    def draw(self, trainer: Trainer, model: LightningModule) -> UInt8[Tensor, "3 height width"] | None:
+        """Draw the pairs."""
+        if not isinstance(model, Reconstructor) or (images := first_images(trainer, model, self.num)) is None:
+            return None
+        columns = min(len(images), PAIRS_IN_A_ROW)
+        return grid(row_pairs(to_uint8(images), to_uint8(model.reconstruct(images)), columns), columns)
+
+
+def row_pairs(above: StoredImages, below: StoredImages, columns: int) -> UInt8[Tensor, "cells channels height width"]:
+    """Order images so that a grid shows each row of the first set above the same row of the second.
+
+    Args:
+        above: uint8 images.
+        below: as many of the same shape.
+        columns: images in a row; an unfinished last row is filled up with grey.
+
+    Returns:
+        uint8 images, a multiple of ``2 * columns``.
+    """
+    missing = -len(above) % columns
+    filler = above.new_full((missing, *above.shape[1:]), 128)
+    pairs = [torch.cat([images, filler]).unflatten(0, (-1, columns)) for images in (above, below)]
+    return torch.stack(pairs, dim=1).flatten(0, 2)  # (rows, 2, columns, C, H, W) -> (rows * 2 * columns, C, H, W)

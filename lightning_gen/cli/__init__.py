@@ -1,0 +1,59 @@
+"""The command line: ``python -m lightning_gen COMMAND`` with fit, validate, test, evaluate and sample.
+
+Bad input ends in one clear line and exit code 2; everything else that goes wrong keeps its traceback.
+"""
+
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+
+from jsonargparse import ArgumentError
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from lightning_gen.cli.evaluate import evaluate
+from lightning_gen.cli.parsing import condensed, run_function
+from lightning_gen.cli.sample import sample
+from lightning_gen.cli.train import TrainingCLI, train
+from lightning_gen.errors import InputError
+
+FUNCTIONS: dict[str, Callable[..., None]] = {"evaluate": evaluate, "sample": sample}
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        args: the command's name and its options; those of the process when None.
+
+    Returns:
+        The exit code: 0, or 2 for input that cannot be used.
+    """
+    quieten()
+    arguments = list(sys.argv[1:] if args is None else args)
+    try:
+        if arguments and arguments[0] in FUNCTIONS:
+            run_function(FUNCTIONS[arguments[0]], arguments[0], arguments[1:])
+        elif arguments and arguments[0] in TrainingCLI.subcommands():
+            train(arguments)
+        else:
+            commands = ", ".join([*TrainingCLI.subcommands(), *FUNCTIONS])
+            if arguments and arguments[0] not in ("-h", "--help"):
+                raise InputError(f"there is no command {arguments[0]!r}; the commands are {commands}")
+            print(f"usage: python -m lightning_gen COMMAND [--help] ...\ncommands: {commands}")
+    except (InputError, MisconfigurationException, ArgumentError) as error:
+        print(f"error: {condensed(str(error))}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def quieten() -> None:
+    """Silence what Lightning says of itself and its partners at each start."""
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        ".*does not have many workers.*",
+        ".*isinstance\\(treespec, LeafSpec\\).*",
+        ".*no `validation_step`.*",
+    ):
+        warnings.filterwarnings("ignore", message)

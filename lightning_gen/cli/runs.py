@@ -1,0 +1,72 @@
+"""The folders that runs leave: ``<runs>/<name>/<time>/``."""
+
+from datetime import datetime
+from pathlib import Path
+
+from lightning_gen.errors import InputError
+
+
+def new_run(runs: Path, name: str) -> Path:
+    """Name a folder that does not exist yet.
+
+    Args:
+        runs: the folder of all runs.
+        name: the experiment.
+
+    Returns:
+        The folder; it is not made.
+    """
+    time = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    run, number = runs / name / time, 1
+    while run.exists():
+        number += 1
+        run = runs / name / f"{time}_{number}"
+    return run
+
+
+def newest_run(runs: Path, name: str) -> Path:
+    """Find the run of a name that saved a checkpoint last.
+
+    Args:
+        runs: the folder of all runs.
+        name: the experiment.
+
+    Returns:
+        The run's folder.
+
+    Raises:
+        InputError: when there is none.
+    """
+    saved = sorted((runs / name).glob("*/checkpoints/last.ckpt"), key=lambda path: path.stat().st_mtime)
+    if not saved:
+        raise InputError(f"there is no earlier run in {runs / name} to go on with; leave out --ckpt_path last")
+    return saved[-1].parent.parent
+
+
+def find_checkpoint(path: Path) -> Path:
+    """Find the checkpoint that a path means.
+
+    Args:
+        path: a checkpoint, or a run's folder: its best, else its last.
+
+    Returns:
+        The checkpoint.
+
+    Raises:
+        InputError: when there is none.
+    """
+    if not path.is_dir():
+        if not path.is_file():
+            raise InputError(f"no checkpoint at {path}: name a .ckpt file or a run's folder")
+        return path
+    for name in ("best.ckpt", "last.ckpt"):
+        if (path / "checkpoints" / name).is_file():
+            return path / "checkpoints" / name
+    raise InputError(
+        f"no checkpoints/best.ckpt or checkpoints/last.ckpt in {path}: name a .ckpt file or a run's folder"
+    )
+
+
+def run_of(checkpoint: Path) -> Path:
+    """The folder of the run that a checkpoint belongs to, or else the checkpoint's own folder."""
+    return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent

@@ -1,0 +1,87 @@
+"""Checkpoints read safely: tensors and plain values only, and a clear word where one cannot be used."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lightning_gen.errors import InputError
+from lightning_gen.models.base import GenerativeModule
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of this suite, without running code that it might hold.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The checkpoint's dictionary, on the CPU.
+
+    Raises:
+        InputError: when the file is missing, truncated, not such a checkpoint, or holds more than tensors and plain
+            values.
+    """
+    if not path.is_file():
+        raise InputError(f"no checkpoint at {path}")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises whatever its zip and pickle readers do
+        if "Weights only load failed" in str(error) and "Unsupported" in str(error):
+            raise InputError(f"{path} holds more than tensors and plain values and is not loaded") from None
+        raise InputError(f"{path} is truncated or not a checkpoint") from None
+    if not isinstance(checkpoint, dict) or not {"model_class", "state_dict", "hyper_parameters"} <= checkpoint.keys():
+        raise InputError(f"{path} is not a checkpoint of lightning_gen")
+    return checkpoint
+
+
+def load_model(path: Path) -> GenerativeModule:
+    """Build the model that a checkpoint holds, in eval mode.
+
+    Args:
+        path: the checkpoint.
+
+    Returns:
+        The model with its weights, on the CPU.
+
+    Raises:
+        InputError: when the checkpoint cannot be read, or its class is not to be had or does not fit its weights.
+    """
+    checkpoint = read_checkpoint(path)
+    module, _, name = checkpoint["model_class"].rpartition(".")
+    try:
+        model_class = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError):
+        raise InputError(f"{path} is of {checkpoint['model_class']}, which cannot be imported here") from None
+    if not (isinstance(model_class, type) and issubclass(model_class, GenerativeModule)):
+        raise InputError(f"{path} is of {checkpoint['model_class']}, which is not a model of lightning_gen")
+    model = model_class(**checkpoint["hyper_parameters"])
+    check_fit(path, checkpoint, model)
+    model.on_load_checkpoint(checkpoint)
+    model.load_state_dict(checkpoint["state_dict"])
+    return model.eval()
+
+
+def check_fit(path: Path, checkpoint: dict[str, Any], model: GenerativeModule) -> None:
+    """Check that a checkpoint's weights are those of a model, before anything is touched.
+
+    Args:
+        path: the checkpoint's file, for the message.
+        checkpoint: its contents.
+        model: the model.
+
+    Raises:
+        InputError: when it is of another model, or of the same with other sizes.
+    """
+    ours = f"{type(model).__module__}.{type(model).__qualname__}"
+    if checkpoint["model_class"] != ours:
+        raise InputError(f"{path} is of {checkpoint['model_class']}, and the configuration asks for {ours}")
+    saved = {name: tuple(value.shape) for name, value in checkpoint["state_dict"].items()}
+    wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    for name in sorted(saved.keys() | wanted.keys()):
+        if saved.get(name) != wanted.get(name):
+            raise InputError(
+                f"{path} does not fit the configured {type(model).__name__}: {name} is {saved.get(name, 'absent')} in "
+                f"the checkpoint and {wanted.get(name, 'absent')} in the model"
+            )

@@ -1,0 +1,1 @@
+"""Plain modules from tensor to tensor; they know nothing of training."""

@@ -1,0 +1,62 @@
+"""Fully connected encoder and decoder (Hinton and Salakhutdinov 2006, https://doi.org/10.1126/science.1127647)."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from math import prod
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lightning_gen.types import Images, ImageShape
+
+
+def mlp(widths: Sequence[int]) -> nn.Sequential:
+    """Linear layers with ReLU between them and none after the last.
+
+    Args:
+        widths: features from input to output, at least two.
+
+    Returns:
+        A module from (batch, widths[0]) to (batch, widths[-1]).
+    """
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(widths):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+class MLPEncoder(nn.Module):
+    """Images to features through fully connected layers.
+
+    Args:
+        image_shape: (channels, height, width) of the images.
+        features: outputs.
+        hidden: widths of the hidden layers, from the image's side, e.g. (256, 128) of 784-256-128-32.
+    """
+
+    def __init__(self, image_shape: ImageShape, features: int, hidden: Sequence[int]) -> None:
+        super().__init__()
+        self.layers = mlp([prod(image_shape), *hidden, features])
+
+    def forward(self, images: Images) -> Float[Tensor, "batch features"]:
+        """Encode images."""
+        return self.layers(images.flatten(1))
+
+
+class MLPDecoder(nn.Module):
+    """Latents to images through fully connected layers; the output has no activation.
+
+    Args:
+        latent_dim: inputs.
+        image_shape: (channels, height, width) of the images.
+        hidden: widths of the hidden layers, from the image's side: the encoder's, mirrored here.
+    """
+
+    def __init__(self, latent_dim: int, image_shape: ImageShape, hidden: Sequence[int]) -> None:
+        super().__init__()
+        self.image_shape = image_shape
+        self.layers = mlp([latent_dim, *reversed(hidden), prod(image_shape)])
+
+    def forward(self, latents: Float[Tensor, "batch latent"]) -> Images:
+        """Decode latents."""
+        return self.layers(latents).unflatten(1, self.image_shape)

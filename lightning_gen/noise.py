@@ -1,0 +1,78 @@
+"""Reproducible randomness: seeds as a function of what they are for, and noise that one image owns alone.
+
+A seed is a hash of a tuple of integers, so (seed, rank, batch) or (seed, image) name a stream without any state that
+would have to be saved, and two tuples share no stream. With one generator for each image, image i is the same
+whatever the batch size and whatever the number of processes.
+"""
+
+from collections.abc import Iterable, Sequence
+from zlib import crc32
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightning_gen.types import Randomness
+
+
+def mix_seed(*parts: int | str) -> int:
+    """Hash integers and words to a 63-bit seed (NumPy's SeedSequence).
+
+    Args:
+        *parts: non-negative integers, or words that name a purpose.
+
+    Returns:
+        A seed in [0, 2^63).
+    """
+    entropy = [crc32(part.encode()) if isinstance(part, str) else part for part in parts]
+    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def seed_global(seed: int, device: torch.device) -> None:
+    """Seed torch's global generators of the CPU and of one device, and no other's (which costs milliseconds).
+
+    Args:
+        seed: the seed.
+        device: the device in use.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type != "cpu":
+        torch.get_device_module(device).manual_seed(seed)
+
+
+def image_generators(seed: int, indices: Iterable[int]) -> list[torch.Generator]:
+    """One CPU generator for each image, a function of (seed, index of the image).
+
+    Args:
+        seed: the sampling seed.
+        indices: the images' numbers.
+
+    Returns:
+        The generators, in the order of the indices.
+    """
+    return [torch.Generator().manual_seed(mix_seed(seed, index)) for index in indices]
+
+
+def randn(num: int, *shape: int, generator: Randomness = None, device: torch.device | str = "cpu") -> Tensor:
+    """Standard normal noise ``(num, *shape)``, row i from the i-th generator where there are several.
+
+    Args:
+        num: rows.
+        *shape: shape of a row.
+        generator: one for all rows, one for each, or None for torch's global one on ``device``.
+        device: where the noise is wanted; CPU generators draw on the CPU, so a seed means the same everywhere.
+
+    Returns:
+        float32 noise on ``device``.
+
+    Raises:
+        ValueError: when the number of generators is not ``num``.
+    """
+    if generator is None:
+        return torch.randn(num, *shape, device=device)
+    if isinstance(generator, torch.Generator):
+        return torch.randn(num, *shape, generator=generator, device=generator.device).to(device)
+    if len(generator) != num:
+        raise ValueError(f"{len(generator)} generators for {num} images")
+    rows: Sequence[Tensor] = [torch.randn(*shape, generator=one, device=one.device) for one in generator]
+    return torch.stack([row.to(device) for row in rows])

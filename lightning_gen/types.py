@@ -1,0 +1,137 @@
+"""What the rooms of the suite hand to one another: batches, losses, image sets, and capabilities.
+
+Images are float32 ``(batch, channels, height, width)`` in [-1, 1] wherever a model touches them and uint8 in
+[0, 255] wherever they are stored, saved or scored; ``images.py`` converts. Callbacks, evaluation and reports ask for
+a capability (``isinstance(model, Sampler)``), never for a model's name.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+
+Images = Float[Tensor, "batch channels height width"]
+StoredImages = UInt8[Tensor, "batch channels height width"]
+Labels = Int64[Tensor, "batch"]
+Latents = Float[Tensor, "batch *latent"]
+ImageShape = tuple[int, int, int]
+"""(channels, height, width)"""
+Randomness = torch.Generator | Sequence[torch.Generator] | None
+"""Where noise comes from: one generator for the batch, one for each image, or torch's global generator."""
+
+
+class Batch(NamedTuple):
+    """One training batch: images in [-1, 1] and, where the source has them, integer class labels."""
+
+    images: Images
+    labels: Labels | None = None
+
+
+class Loss(NamedTuple):
+    """A loss to minimise and the named terms that it is made of, each a scalar.
+
+    The terms are logged under their names (``loss/kl`` ...); the total is what is differentiated.
+    """
+
+    total: Float[Tensor, ""]
+    terms: Mapping[str, Float[Tensor, ""]]
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """Draws new images."""
+
+    def sample(self, num: int, *, labels: Labels | None = None, generator: Randomness = None) -> Images:
+        """Draw ``num`` images in [-1, 1]; image i depends on the i-th noise (and label) alone."""
+        ...
+
+
+@runtime_checkable
+class Reconstructor(Protocol):
+    """Maps images to their reconstructions."""
+
+    def reconstruct(self, images: Images) -> Images:
+        """Reconstruct images; range and shape stay."""
+        ...
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Maps images to latents."""
+
+    def encode(self, images: Images) -> Latents:
+        """Encode images."""
+        ...
+
+
+@runtime_checkable
+class Decoder(Protocol):
+    """Maps latents to images."""
+
+    def decode(self, latents: Latents) -> Images:
+        """Decode latents."""
+        ...
+
+
+@runtime_checkable
+class LatentSampler(Protocol):
+    """A Decoder with a known prior over its latents."""
+
+    def sample_latents(self, num: int, *, generator: Randomness = None) -> Latents:
+        """Draw ``num`` latents from the prior."""
+        ...
+
+    def decode(self, latents: Latents) -> Images:
+        """Decode latents."""
+        ...
+
+
+@runtime_checkable
+class Translator(Protocol):
+    """Maps images of one domain to another."""
+
+    def translate(self, images: Images) -> Images:
+        """Translate images."""
+        ...
+
+
+@runtime_checkable
+class ImageSet(Protocol):
+    """A fixed, ordered set of stored images: one split of a dataset, decoded."""
+
+    name: str
+    """Dataset and split, e.g. ``mnist/train``."""
+    key: str
+    """Hash of the images' content and size: two sets with one key are the same images."""
+    labels: npt.NDArray[np.int64] | None
+    """Class of each image, or None where the source has none."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+        ...
+
+    def __getitem__(self, index: slice | npt.NDArray[np.int64]) -> StoredImages:
+        """Gather images as uint8 ``(k, channels, height, width)`` on the CPU."""
+        ...
+
+
+@runtime_checkable
+class ImageSource(Protocol):
+    """What offers image sets by split; the data module does."""
+
+    def image_set(self, split: str) -> ImageSet:
+        """The images of ``train``, ``val`` or ``test``."""
+        ...
+
+
+@runtime_checkable
+class MediaLogger(Protocol):
+    """A logger that takes pictures besides numbers."""
+
+    def log_image(self, key: str, images: list[Any], step: int | None = None, **kwargs: Any) -> None:
+        """Log images under a key."""
+        ...

@@ -1,0 +1,258 @@
+"""The battery that every model passes: one row of cases.py, every check."""
+
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+import torch
+import yaml
+
+from lightning_gen.models.adversarial import AdversarialModule, frozen
+from lightning_gen.models.base import GenerativeModule
+from lightning_gen.models.checkpoint import load_model
+from lightning_gen.noise import image_generators
+from lightning_gen.types import Batch, Decoder, Encoder, LatentSampler, Reconstructor, Sampler
+from tests.cases import CASES, Case
+from tests.helpers import loader, on_ranks, trainer
+
+ROOT = Path(__file__).parent.parent
+CONFIGS = ROOT / "configs"
+ROWS = [pytest.param(case, i, id=f"{case.model.__name__}-{i}") for case in CASES for i in range(len(case.variants))]
+battery = pytest.mark.parametrize(("case", "variant"), ROWS)
+
+
+def output(model: GenerativeModule) -> torch.Tensor:
+    """What a model makes from a fixed seed, by whatever capability it has."""
+    if isinstance(model, Sampler):
+        return model.sample(5, generator=image_generators(3, range(5)))
+    assert isinstance(model, Reconstructor)
+    return model.reconstruct(next(iter(loader(size=5))).images)
+
+
+def fitted(case: Case, variant: int, **options) -> tuple[GenerativeModule, pl.Trainer]:
+    pl.seed_everything(0)
+    model = case.build(variant)
+    fit = trainer(**options)
+    fit.fit(model, loader())
+    return model, fit
+
+
+@battery
+def test_a_step_trains_every_parameter_and_logs_the_rows_terms(case, variant):
+    model, fit = fitted(case, variant, log_every_n_steps=1)
+    assert {name.removeprefix("loss/") for name in fit.logged_metrics} == case.terms | {"images_seen"}
+    assert all(torch.isfinite(value) for value in fit.logged_metrics.values())
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    assert trained
+    for name, parameter in trained.items():
+        assert torch.isfinite(parameter).all(), name
+        assert parameter.grad is None or torch.isfinite(parameter.grad).all(), name
+    pl.seed_everything(0)
+    before = case.build(variant).state_dict()
+    unchanged = [name for name, p in trained.items() if torch.equal(p, before[name])]
+    assert not unchanged, f"never trained: {unchanged}"
+
+
+@battery
+def test_each_players_loss_reaches_only_its_player(case, variant):
+    model = case.build(variant)
+    if not isinstance(model, AdversarialModule):
+        pytest.skip("one player")
+    batch = next(iter(loader()))
+    players = {"generator": model.generators(), "discriminator": model.discriminators()}
+
+    def reached() -> set[str]:
+        return {
+            player
+            for player, networks in players.items()
+            if any(p.grad is not None and p.grad.any() for network in networks for p in network.parameters())
+        }
+
+    fakes = model.generate(batch)
+    model.discriminator_loss(batch, fakes.detach()).total.backward()
+    assert reached() == {"discriminator"}
+    model.zero_grad()
+    with frozen(model.discriminators()):
+        model.generator_loss(batch, fakes).total.backward()
+    assert reached() == {"generator"}
+    assert all(p.requires_grad for networks in players.values() for network in networks for p in network.parameters())
+
+
+@battery
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 28, 28), (3, 64, 64), (1, 100, 100), (3, 128, 128)])
+def test_output_has_the_images_shape_and_range(case, variant, shape):
+    model = case.build(variant, image_shape=shape)
+    if isinstance(model, Sampler):
+        images = model.sample(3)
+    else:
+        images = model.reconstruct(torch.rand(3, *shape) * 2 - 1)
+    assert images.shape == (3, *shape)
+    assert images.dtype == torch.float32
+    assert images.min() >= -1
+    assert images.max() <= 1
+    assert not images.requires_grad
+
+
+@battery
+def test_samples_are_reproducible_and_know_no_batch_mates(case, variant):
+    model, _ = fitted(case, variant)
+    if not isinstance(model, Sampler):
+        pytest.skip("draws no samples")
+    together = model.sample(5, generator=image_generators(3, range(5)))
+    assert torch.equal(together, model.sample(5, generator=image_generators(3, range(5))))
+    assert not torch.equal(together, model.sample(5, generator=image_generators(4, range(5))))
+    alone = torch.cat([model.sample(1, generator=image_generators(3, [i])) for i in range(5)])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
+    one = model.sample(5, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(one, model.sample(5, generator=torch.Generator().manual_seed(1)))
+
+
+@battery
+def test_making_images_leaves_modes_and_the_running_statistics_alone(case, variant):
+    model, _ = fitted(case, variant)
+    model.train()
+    model.producer().eval()
+    modes = [module.training for module in model.modules()]
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    output(model)
+    assert [module.training for module in model.modules()] == modes
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+
+
+@battery
+def test_checkpoint_gives_the_same_images(case, variant, tmp_path):
+    model, fit = fitted(case, variant)
+    fit.save_checkpoint(tmp_path / "a.ckpt")
+    saved = torch.load(tmp_path / "a.ckpt", weights_only=True)
+    assert saved["hyper_parameters"].keys() >= {"image_shape", *case.tiny, *case.variants[variant]}
+    for again in (
+        load_model(tmp_path / "a.ckpt"),
+        case.model.load_from_checkpoint(tmp_path / "a.ckpt", weights_only=True),
+    ):
+        assert again.images_seen == model.images_seen == 32
+        assert torch.equal(output(again), output(model))
+
+
+@battery
+def test_resuming_equals_never_having_stopped(case, variant, tmp_path):
+    pl.seed_everything(7)
+    whole = case.build(variant)
+    trainer(max_epochs=2).fit(whole, loader())
+    pl.seed_everything(7)
+    first = case.build(variant)
+    stop = trainer(max_epochs=2, callbacks=[StopAfterFirstEpoch()])
+    stop.fit(first, loader())
+    stop.save_checkpoint(tmp_path / "half.ckpt")
+    pl.seed_everything(99)
+    second = case.build(variant)
+    trainer(max_epochs=2).fit(second, loader(), ckpt_path=tmp_path / "half.ckpt", weights_only=True)
+    assert second.images_seen == whole.images_seen == 64
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, second.state_dict()[name]), name
+
+
+class StopAfterFirstEpoch(pl.Callback):
+    def on_train_epoch_end(self, trainer, pl_module):
+        trainer.should_stop = True
+
+
+@battery
+def test_progress_is_counted_in_batches_and_images(case, variant, tmp_path):
+    checkpoints = pl.callbacks.ModelCheckpoint(tmp_path, filename="{step}", every_n_train_steps=3, save_top_k=-1)
+    model, fit = fitted(case, variant, max_steps=7, max_epochs=-1, enable_checkpointing=True, callbacks=[checkpoints])
+    assert fit.global_step == 7
+    assert model.batches_seen == 7
+    assert model.images_seen == 56
+    assert {path.name for path in tmp_path.glob("*.ckpt")} == {"step=3.ckpt", "step=6.ckpt"}
+
+
+@battery
+def test_validation_repeats_itself(case, variant):
+    model = case.build(variant)
+    if type(model).validation_step is pl.LightningModule.validation_step:
+        pytest.skip("no held-out loss")
+    fit = trainer()
+    [first] = fit.validate(model, loader(), verbose=False)
+    torch.rand(3)
+    [second] = fit.validate(model, loader(), verbose=False)
+    assert first == second
+    assert {name.removeprefix("val_loss/") for name in first} == case.terms | {"images_seen"}
+
+
+@battery
+def test_mixed_precision_stays_finite(case, variant):
+    model, _ = fitted(case, variant, precision="bf16-mixed", max_epochs=2)
+    assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
+    assert output(model).dtype == torch.float32
+
+
+def train_all_on_ranks(rank: int) -> dict[str, dict]:
+    return {
+        f"{case.model.__name__}-{i}": train_on_ranks(case, i, rank) for case in CASES for i in range(len(case.variants))
+    }
+
+
+def train_on_ranks(case: Case, variant: int, rank: int) -> dict:
+    pl.seed_everything(0)
+    model = case.build(variant)
+    noise: list[torch.Tensor] = []
+    step = model.training_step
+
+    def recording(batch: Batch, batch_idx: int):
+        loss = step(batch, batch_idx)
+        noise.append(torch.randn(4))  # goes on with the stream that the step drew from
+        return loss
+
+    model.training_step = recording
+    fit = trainer(strategy="ddp", devices=2, use_distributed_sampler=False)
+    fit.fit(model, loader(first=4 * rank))
+    return {
+        "state": model.state_dict(),
+        "noise": torch.stack(noise),
+        "images_seen": model.images_seen,
+        "global_step": fit.global_step,
+        "output": output(model),
+    }
+
+
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory) -> list[dict[str, dict]]:
+    return on_ranks(train_all_on_ranks, tmp_path_factory.mktemp("ranks"))
+
+
+@battery
+def test_two_processes_agree_on_weights_and_differ_in_noise(case, variant, two_processes):
+    first, second = (results[f"{case.model.__name__}-{variant}"] for results in two_processes)
+    for name, value in first["state"].items():
+        assert torch.equal(value, second["state"][name]), name
+    assert torch.equal(first["output"], second["output"])
+    noise = torch.cat([first["noise"], second["noise"]])
+    assert len(noise.unique(dim=0)) == 8
+    assert first["images_seen"] == second["images_seen"] == 64
+    assert first["global_step"] == 4
+
+
+def test_every_capability_is_had_by_some_model():
+    models = [case.build() for case in CASES]
+    for capability in (Sampler, Reconstructor, Encoder, Decoder, LatentSampler):
+        assert any(isinstance(model, capability) for model in models)
+    autoencoder = CASES[0].build()
+    assert isinstance(autoencoder, Reconstructor)
+    assert not isinstance(autoencoder, Sampler)
+
+
+def test_every_model_and_every_config_has_a_row():
+    rows = {case.model for case in CASES}
+    found: set[type] = set()
+    stack = [GenerativeModule]
+    while stack:
+        subclasses = stack.pop().__subclasses__()
+        found.update(c for c in subclasses if not getattr(c, "__abstractmethods__", None))
+        stack += subclasses
+    assert {model for model in found if model.__module__.startswith("lightning_gen.")} == rows
+    files = {path.stem for path in CONFIGS.glob("*.yaml")}
+    assert files == {name for case in CASES for name in case.configs}
+    for case in CASES:
+        for name in case.configs:
+            config = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
+            assert config["model"]["class_path"] == f"{case.model.__module__}.{case.model.__qualname__}"

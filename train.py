@@ -1,0 +1,8 @@
+"""Train a model: ``python train.py fit --config configs/dcgan_digits.yaml``."""
+
+import sys
+
+from lightning_gen.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())
