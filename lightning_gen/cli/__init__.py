@@ -55,5 +55,6 @@ def quieten() -> None:
         ".*does not have many workers.*",
         ".*isinstance\\(treespec, LeafSpec\\).*",
         ".*no `validation_step`.*",
+        "Detected call of `lr_scheduler.step",  # with n_critic > 1 the generator's first step comes later
     ):
         warnings.filterwarnings("ignore", message)

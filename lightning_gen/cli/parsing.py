@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from typing import get_type_hints
 
 from jsonargparse import ArgumentParser
 
@@ -16,7 +17,34 @@ def run_function(function: Callable[..., None], name: str, args: Sequence[str]) 
     """
     parser = ArgumentParser(prog=f"python -m lightning_gen {name}", exit_on_error=False)
     parser.add_function_arguments(function, as_group=False)
-    function(**parser.instantiate_classes(parser.parse_args(list(args))).as_dict())
+    lists = [f"--{name}" for name, kind in get_type_hints(function).items() if "list[" in str(kind)]
+    function(**parser.instantiate_classes(parser.parse_args(gathered(args, lists))).as_dict())
+
+
+def gathered(args: Sequence[str], lists: Sequence[str]) -> list[str]:
+    """Gather the values of options that take several: ``--metrics fid isc`` becomes ``--metrics=[fid,isc]``.
+
+    Args:
+        args: a command line.
+        lists: the options that take several values.
+
+    Returns:
+        The command line for a parser that wants one value an option.
+    """
+    result: list[str] = []
+    taking: list[str] | None = None
+    for arg in [*args, "--"]:
+        if arg.startswith("--"):
+            if taking is not None:
+                values = taking[1:]
+                listed = values[0] if len(values) == 1 and values[0].startswith("[") else f"[{','.join(values)}]"
+                result.append(f"{taking[0]}={listed}")
+            taking = [arg] if arg in lists else None
+        if taking is None:
+            result.append(arg)
+        elif arg not in lists:
+            taking.append(arg)
+    return result[:-1]
 
 
 def condensed(message: str) -> str:

@@ -3,6 +3,8 @@
 from datetime import datetime
 from pathlib import Path
 
+import torch
+
 from lightning_gen.errors import InputError
 
 
@@ -47,7 +49,7 @@ def find_checkpoint(path: Path) -> Path:
     """Find the checkpoint that a path means.
 
     Args:
-        path: a checkpoint, or a run's folder: its best, else its last.
+        path: a checkpoint, a run's folder (its best, else its last), or the folder of an experiment's runs (its newest).
 
     Returns:
         The checkpoint.
@@ -70,3 +72,8 @@ def find_checkpoint(path: Path) -> Path:
 def run_of(checkpoint: Path) -> Path:
     """The folder of the run that a checkpoint belongs to, or else the checkpoint's own folder."""
     return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
+
+
+def best_device() -> str:
+    """The accelerator that there is, or the CPU."""
+    return torch.accelerator.current_accelerator().type if torch.accelerator.is_available() else "cpu"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from lightning_gen.cli.runs import find_checkpoint
+from lightning_gen.cli.runs import best_device, find_checkpoint
 from lightning_gen.errors import InputError
 from lightning_gen.images import grid, save_png, to_uint8
 from lightning_gen.models.checkpoint import load_model
@@ -60,8 +60,3 @@ def sample(
         drawn.append(images)
     save_png(grid(torch.cat(drawn)), out / "grid.png")
     print(f"{num} images and grid.png in {out}")
-
-
-def best_device() -> str:
-    """The accelerator that there is, or the CPU."""
-    return torch.accelerator.current_accelerator().type if torch.accelerator.is_available() else "cpu"

@@ -1,5 +1,6 @@
 """fit, validate and test: Lightning's own command line, with the suite's run folders, watchers and loggers."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ class TrainingCLI(LightningCLI):
         parser.add_argument("--runs", type=str, default="runs", help="Folder of all runs.")
         for key, watcher in WATCHERS.items():
             parser.add_lightning_class_args(watcher, key)
-        parser.add_class_arguments(WandbRunLogger, "wandb", skip={"run_folder", "name"}, fail_untyped=False)
+        parser.add_class_arguments(WandbRunLogger, "wandb", skip={"run_folder", "name"}, instantiate=False)
         for name in ("image_shape", "num_classes"):
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
 
@@ -120,7 +121,7 @@ class TrainingCLI(LightningCLI):
         """
         asked = self._get(self.config_init, "trainer")["logger"]
         if asked is None or asked is True:
-            options = dict(self._get(self.config_init, "wandb"))
+            options = self._get(self.config_init, "wandb").as_dict()
             name = f"{self.experiment}/{self.run_folder.name}"
             kwargs["logger"] = [
                 RunCSVLogger(self.run_folder),
@@ -171,7 +172,7 @@ def train(args: Sequence[str]) -> None:
             "use_distributed_sampler": False,
         },
         parser_kwargs={"prog": "python train.py"},
-        args=list(args),
+        args=None if list(args) == sys.argv[1:] else list(args),
     )
 
 

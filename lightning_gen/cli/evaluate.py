@@ -1,0 +1,185 @@
+"""Score a checkpoint against its dataset, or any folder of images against another."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from rich.console import Console
+
+from lightning_gen.cli.runs import best_device, find_checkpoint, run_of
+from lightning_gen.data import ImageData, folder_set
+from lightning_gen.errors import InputError
+from lightning_gen.evaluation import ScoreCard, make_extractor, score_reconstructor, score_sampler, score_sets
+from lightning_gen.loggers import WandbRunLogger
+from lightning_gen.models.checkpoint import load_model, read_checkpoint
+from lightning_gen.types import ImageSet, Reconstructor, Sampler
+
+Metric = Literal["fid", "isc", "kid", "prc"]
+Split = Literal["train", "val", "test"]
+
+
+def evaluate(
+    ckpt: Path | None = None,
+    generated: Path | None = None,
+    reference: Path | None = None,
+    metrics: list[Metric] = ["fid"],  # noqa: B006 (never changed, and the parser shows it)
+    features: str | None = None,
+    num_samples: int | None = None,
+    split: Split = "train",
+    seed: int = 0,
+    raw: bool = False,
+    batch_size: int = 100,
+    inception_weights: Path | None = None,
+    root: str | None = None,
+    image_size: int | None = None,
+    out: Path | None = None,
+    device: str | None = None,
+) -> None:
+    """Score a checkpoint, or a folder of images, and write the score card.
+
+    A model that draws samples is scored by them; one that only reconstructs, by its reconstructions. Under torchrun
+    the work is shared among the processes, and the numbers are those of one.
+
+    Args:
+        ckpt: a checkpoint, or a run's folder (its best checkpoint, else its last).
+        generated: a folder or zip of images to score, in place of a checkpoint.
+        reference: a folder or zip of real images; by default the dataset that the checkpoint was trained on.
+        metrics: fid, isc, kid and prc (precision and recall), one or several.
+        features: what compares the images: classifier (trained on the labelled dataset itself; the default for a
+            checkpoint of labelled data), inception (the published protocol; the default otherwise), or another
+            extractor of torch-fidelity.
+        num_samples: images to draw; by default as many as the reference has, at most 10,000.
+        split: the dataset's split to score against.
+        seed: seed of the samples.
+        raw: score the trained weights and not their moving average.
+        batch_size: images that are drawn and looked at at once; the scores do not depend on it.
+        inception_weights: a file of torch-fidelity's Inception weights, where they cannot be downloaded.
+        root: where the checkpoint's dataset lies now, if it has moved.
+        image_size: side to which the images of the folders are brought, where they differ.
+        out: the score card's file; by default in the folder evaluation beside the run's checkpoints.
+        device: cpu, cuda, mps ...; the best there is when not given.
+
+    Raises:
+        InputError: when the arguments do not go together, or anything named cannot be used.
+    """
+    if (ckpt is None) == (generated is None):
+        raise InputError("name either --ckpt, or --generated and --reference, two folders of images")
+    if not metrics:
+        raise InputError("--metrics is empty; choose from fid, isc, kid and prc")
+    for option, value in (("num_samples", num_samples), ("batch_size", batch_size)):
+        if value is not None and value < 1:
+            raise InputError(f"--{option} is {value}; it must be at least 1")
+    with processes(device) as (place, first):
+        common: dict[str, Any] = {"metrics": tuple(metrics), "batch_size": batch_size}
+        if ckpt is not None:
+            checkpoint = find_checkpoint(ckpt)
+            common |= {"num_samples": num_samples, "seed": seed, "split": None if reference else split}
+            data = dataset_of(checkpoint, root)
+            model = load_model(checkpoint).to(place)
+            model.use_ema = not raw
+            real = folder_set(reference, model.image_shape[1]) if reference else data.image_set(split)
+            features = features or ("classifier" if data.num_classes else "inception")
+            labelled = labelled_sets(data) if features == "classifier" else None
+            extractor = make_extractor(
+                features, labelled=labelled, inception_weights=inception_weights, device=place
+            )
+            if isinstance(model, Sampler):
+                card = score_sampler(model, real, extractor, **common)
+            elif isinstance(model, Reconstructor):
+                card = score_reconstructor(model, real, extractor, **common)
+            else:
+                raise InputError(f"{type(model).__name__} neither draws samples nor reconstructs")
+            digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+            card = replace(card, checkpoint=str(checkpoint), checkpoint_hash=digest)
+            weights = f"_{card.weights}" if card.weights else ""
+            name = f"{checkpoint.stem}{weights}_{card.protocol[metrics[0]].replace('@', '_')}.json"
+            out = out or run_of(checkpoint) / "evaluation" / name
+        else:
+            assert generated is not None
+            if reference is None:
+                raise InputError("--generated needs --reference, a folder of real images to score against")
+            fake, real = folder_set(generated, image_size), folder_set(reference, image_size)
+            labelled = None
+            if features == "classifier":
+                side = int(real[:1].shape[-1])
+                labelled = labelled_sets(ImageData("folder", root=str(reference), image_size=side))
+            extractor = make_extractor(
+                features or "inception", labelled=labelled, inception_weights=inception_weights, device=place
+            )
+            card = score_sets(fake, real, extractor, **common)
+        if first:
+            report(card, out, run_of(checkpoint) if ckpt is not None else None)
+
+
+def dataset_of(checkpoint: Path, root: str | None) -> ImageData:
+    """Rebuild the data module that a checkpoint was trained with.
+
+    Args:
+        checkpoint: the file.
+        root: where the data lies now, if it has moved.
+
+    Returns:
+        The data module.
+
+    Raises:
+        InputError: when the checkpoint does not say.
+    """
+    options = read_checkpoint(checkpoint).get("datamodule_hyper_parameters")
+    if not options:
+        raise InputError(f"{checkpoint} was not trained with ImageData; name --reference, a folder of real images")
+    return ImageData(**(options | ({"root": root} if root else {})))
+
+
+def labelled_sets(data: ImageData) -> tuple[ImageSet, ImageSet]:
+    """What a classifier learns from and is tested on."""
+    return data.image_set("train"), data.image_set("test")
+
+
+def report(card: ScoreCard, out: Path | None, run: Path | None) -> None:
+    """Print a score card, write it, and add it to the run's W&B run where there is one.
+
+    Args:
+        card: the score card.
+        out: its file, if any.
+        run: the run's folder, if any.
+    """
+    console = Console()
+    console.print(card.table())
+    if out is not None:
+        card.save(out)
+        console.print(f"score card: {out}", highlight=False, soft_wrap=True)
+    if run is not None and (run / "wandb" / "run-id").is_file():
+        logger = WandbRunLogger(run)
+        logger.log_score_card(asdict(card), key=f"evaluate/{card.protocol[card.metrics[0]]}")
+        logger.close()
+        if logger.sync_command:
+            console.print(f"W&B: {logger.sync_command}", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def processes(device: str | None) -> Iterator[tuple[str, bool]]:
+    """Join the processes that torchrun started, if it did.
+
+    Args:
+        device: the device asked for.
+
+    Yields:
+        This process's device, and whether it is the first process.
+    """
+    kind = device or best_device()
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        yield kind, True
+        return
+    if kind == "cuda":
+        kind = f"cuda:{os.environ['LOCAL_RANK']}"
+        torch.cuda.set_device(kind)
+    torch.distributed.init_process_group("nccl" if kind.startswith("cuda") else "gloo")
+    try:
+        yield kind, torch.distributed.get_rank() == 0
+    finally:
+        torch.distributed.destroy_process_group()

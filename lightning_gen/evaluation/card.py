@@ -1,0 +1,143 @@
+"""The score card: every number with everything that it depends on, as JSON and as a table."""
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+from rich.markup import escape
+from rich.table import Table
+
+from lightning_gen.cache import atomic
+from lightning_gen.types import ImageShape
+
+Subject = Literal["samples", "reconstructions", "folder"]
+PACKAGES = ("lightning_gen", "torch", "torchvision", "torch-fidelity", "pytorch-lightning", "numpy")
+
+
+def protocol_name(metric: str, num: int, split: str, extractor: str = "inception", subject: Subject = "samples") -> str:
+    """Name what was measured, so that two numbers of one name can be compared.
+
+    ``fid10k_train`` is the FID of 10,000 generated images against the training split by Inception's features;
+    ``fid1437_train@classifier`` says which other extractor; ``rfid360_test`` is of reconstructions.
+
+    Args:
+        metric: e.g. ``fid``.
+        num: number of images scored.
+        split: the reference's split or name.
+        extractor: whose features.
+        subject: what was scored.
+
+    Returns:
+        The protocol's name.
+    """
+    count = f"{num // 1000}k" if num and num % 1000 == 0 else str(num)
+    prefix = "r" if subject == "reconstructions" else ""
+    return f"{prefix}{metric}{count}_{split}" + ("" if extractor == "inception" else f"@{extractor}")
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that scores depend on."""
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+
+
+@dataclass(frozen=True)
+class ScoreCard:
+    """Scores and the facts that they depend on.
+
+    Attributes:
+        scores: value by name: ``fid``, ``isc``, ``isc_std``, ``kid``, ``kid_std``, ``precision``, ``recall`` ...
+        metrics: what was asked for, out of ``fid``, ``isc``, ``kid``, ``prc``.
+        protocol: name of the protocol by metric, e.g. ``fid10k_train``.
+        subject: whether samples, reconstructions or a folder's images were scored.
+        generated: name of the set scored, or the model's class.
+        num_generated: how many images were scored.
+        reference: name of the set that they were scored against.
+        reference_key: hash of its content.
+        num_reference: how many images it has.
+        split: its split.
+        extractor: whose features were compared.
+        weights_hash: hash of the extractor's weights.
+        extractor_accuracy: the extractor's accuracy on test images, where known.
+        resizer: how images were resized before the extractor.
+        image_shape: (channels, height, width) of the images scored.
+        seed: of the samples.
+        labels: how classes were chosen for a conditional model; None where there are none.
+        weights: whether the averaged or the raw weights were used; None where there is no model.
+        precision: numbers that the model and the extractor computed with.
+        notes: what else a reader should know.
+        flags: metric -> why its number is weak.
+        images_seen: how many training images the model had seen.
+        checkpoint: file that the model came from.
+        checkpoint_hash: SHA-256 of that file.
+        versions: of the packages.
+        date: when, in UTC.
+    """
+
+    scores: dict[str, float]
+    metrics: tuple[str, ...]
+    protocol: dict[str, str]
+    subject: Subject
+    generated: str
+    num_generated: int
+    reference: str
+    reference_key: str
+    num_reference: int
+    split: str
+    extractor: str
+    weights_hash: str
+    resizer: str
+    image_shape: ImageShape
+    precision: str
+    extractor_accuracy: float | None = None
+    seed: int | None = None
+    labels: str | None = None
+    weights: Literal["ema", "raw"] | None = None
+    notes: tuple[str, ...] = ()
+    flags: Mapping[str, str] = field(default_factory=dict)
+    images_seen: int | None = None
+    checkpoint: str | None = None
+    checkpoint_hash: str | None = None
+    versions: Mapping[str, str] = field(default_factory=package_versions)
+    date: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
+
+    def to_json(self) -> str:
+        """The card as JSON: ``scores`` and, beside it, the other fields."""
+        return json.dumps(asdict(self), indent=2, allow_nan=False) + "\n"
+
+    def save(self, path: Path) -> None:
+        """Write the card's JSON; a killed write leaves the old file whole.
+
+        Args:
+            path: the file; its folder is made.
+        """
+        with atomic(path) as temporary:
+            temporary.write_text(self.to_json(), encoding="utf-8")
+
+    def table(self) -> Table:
+        """The scores as a table that names the extractor, the protocol and every weakness."""
+        accuracy = "" if self.extractor_accuracy is None else f" (test accuracy {self.extractor_accuracy:.2%})"
+        subject = "images" if self.subject == "folder" else self.subject
+        facts = [f"{self.num_generated:,} {subject} of {self.generated} against {self.num_reference:,} of {self.reference}"]
+        facts += [f"weights: {self.weights}"] * (self.weights is not None) + [f"resizer: {self.resizer}", *self.notes]
+        table = Table(
+            title=escape(f"Scores by {self.extractor}'s features{accuracy}"), caption=escape("; ".join(facts))
+        )
+        table.add_column("metric")
+        table.add_column("value", justify="right")
+        table.add_column("protocol", overflow="fold")
+        if self.flags:
+            table.add_column("weak", style="yellow")
+        for name, value in self.scores.items():
+            if name.endswith("_std"):
+                continue
+            spread = self.scores.get(f"{name}_std")
+            text = f"{value:.5g}" + ("" if spread is None else f" ± {spread:.2g}")
+            metric = "prc" if name in ("precision", "recall", "f_score") else name
+            row = [name, text, self.protocol.get(metric, "")]
+            table.add_row(*map(escape, row + [self.flags.get(metric, "")] * bool(self.flags)))
+        return table

@@ -1,0 +1,229 @@
+"""torch-fidelity's feature extractors, loaded without running what a weights file may carry.
+
+torch-fidelity unpickles weights freely. Here Inception's and VGG-16's are read with ``weights_only=True``, compared
+with the network's own names and shapes, and handed over as tensors alone.
+"""
+
+import io
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
+from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
+from torchvision.models import VGG16_Weights
+
+from lightning_gen.errors import InputError
+from lightning_gen.evaluation.extractor import Extractor, Features, hash_weights
+from lightning_gen.types import StoredImages
+
+INCEPTION = "inception-v3-compat"
+"""torch-fidelity's name of what is called ``inception`` here."""
+PRETRAINED = ("inception", *(name for name in FEATURE_EXTRACTORS_REGISTRY if name != INCEPTION))
+INCEPTION_SIZE = 299
+CPU_BATCH = 8
+"""On a CPU Inception is fastest in batches whose activations stay in the cache; each image's features stay the same."""
+
+
+class Pretrained(Extractor):
+    """A feature extractor of torch-fidelity's registry.
+
+    Its features are those of the layer that torch-fidelity uses for FID. IS is left undefined: these networks give no
+    class scores (``Inception`` does).
+
+    Args:
+        name: name in torch-fidelity's registry, e.g. ``dinov2-vit-b-14``, ``clip-vit-b-32``, ``vgg16``.
+        device: where the network runs.
+
+    Raises:
+        InputError: when the weights are neither cached nor can be downloaded.
+    """
+
+    layers: tuple[str, ...]
+
+    def __init__(self, name: str, device: torch.device | str = "cpu") -> None:
+        self.name = name
+        self.device = torch.device(device)
+        kind = FEATURE_EXTRACTORS_REGISTRY[name]
+        weights: Any = None
+        with fetching(name):
+            if name == "vgg16":
+                url = VGG16_Weights.IMAGENET1K_V1.url
+                weights = as_file(torch.hub.load_state_dict_from_url(url, check_hash=True, weights_only=True))
+            layer = kind.get_default_feature_layer_for_metric("fid")
+            network = kind(name, [layer], feature_extractor_weights_path=weights, verbose=False)
+        self.network: nn.Module = network.to(self.device)
+        self.weights_hash = hash_weights(network.state_dict())
+        size = getattr(network, "resolution", getattr(network, "INPUT_IMAGE_SIZE", None))
+        self.resizer = tensorflow_resizer(size)
+        self.width = self(torch.zeros(1, 3, 8, 8, dtype=torch.uint8)).vectors.shape[1]
+
+    @torch.inference_mode()
+    def __call__(self, images: StoredImages) -> Features:
+        """Extract the layer that torch-fidelity compares; see the base class."""
+        with torch.autocast(self.device.type, enabled=False):
+            (vectors,) = self.network(three_channels(images).to(self.device))
+        return Features(vectors.float().cpu())
+
+    def notes(self, channels: int) -> list[str]:
+        """State the repeated channel of grey images; see the base class."""
+        return ["one grey channel repeated to three"] if channels == 1 else []
+
+
+class Inception(Pretrained):
+    """torch-fidelity's Inception v3 of the published FID, IS and KID, to the bit and faster.
+
+    Features are the 2048 of the last pooling, logits the 1008 without bias (``logits_unbiased``). The network's parts
+    are torch-fidelity's own; resizing is rearranged (rows after columns, grey images before they are repeated) so
+    that the same arithmetic is done once for each pixel.
+
+    Args:
+        weights: file of torch-fidelity's weights; downloaded (once, to torch's cache) when None.
+        device: where the network runs.
+
+    Raises:
+        InputError: when the file is missing, damaged, not these weights or holds more than tensors, or when there is
+            no file and no network.
+    """
+
+    def __init__(self, weights: Path | None = None, device: torch.device | str = "cpu") -> None:
+        self.name = "inception"
+        self.device = torch.device(device)
+        if weights is not None:
+            state = read_tensors(weights)
+        else:
+            with fetching(self.name):
+                state = torch.hub.load_state_dict_from_url(
+                    URL_INCEPTION_V3, map_location="cpu", check_hash=True, weights_only=True
+                )
+        try:
+            network = FeatureExtractorInceptionV3(
+                INCEPTION, ["2048"], feature_extractor_weights_path=as_file(state), verbose=False
+            )
+        except (RuntimeError, TypeError, AttributeError):
+            found = weights or "the download"
+            raise InputError(
+                f"{found} holds no weights of Inception v3; the right file is {URL_INCEPTION_V3}"
+            ) from None
+        self.weights_hash = hash_weights(network.state_dict())
+        *trunk, head = network.to(self.device).children()  # registered in the order in which they run
+        self.trunk = nn.Sequential(*trunk).eval()
+        self.head: Float[Tensor, "classes features"] = head.weight
+        self.width = head.in_features
+        self.classes = 1000  # of its 1008 logits one is for background and seven for nothing
+        self.resizer = tensorflow_resizer(INCEPTION_SIZE)
+
+    @torch.inference_mode()
+    def __call__(self, images: StoredImages) -> Features:
+        """Extract the pooled features and the logits without bias; see the base class."""
+        with torch.autocast(self.device.type, enabled=False):
+            parts = images.to(self.device).split(CPU_BATCH if self.device.type == "cpu" else len(images))
+            vectors = torch.cat([self.trunk(three_channels(inception_input(part))).flatten(1) for part in parts])
+            logits = vectors.mm(self.head.T)
+        return Features(vectors.cpu(), logits.cpu())
+
+
+def inception_input(images: StoredImages) -> Float[Tensor, "batch channels 299 299"]:
+    """Resize to 299x299 as TensorFlow 1.x did, and scale to about [-1, 1): ``(x - 128) / 128``.
+
+    With scale ``s = H / 299``, row ``i`` of the result lies at ``y = s i`` between rows ``floor(y)`` and
+    ``floor(y) + 1`` (no antialiasing, corners not aligned); columns alike. The same arithmetic, in the same order, as
+    torch-fidelity's ``interpolate_bilinear_2d_like_tensorflow1x``, so equal to the bit.
+
+    Args:
+        images: uint8 images of any size.
+
+    Returns:
+        float32 images ``(batch, channels, 299, 299)``.
+    """
+    x = images.float()
+    low, high, weight = bilinear_grid(x.shape[3], x.device)
+    left = x[:, :, :, low]
+    x = left + (x[:, :, :, high] - left) * weight  # (N, C, H, 299)
+    low, high, weight = bilinear_grid(x.shape[2], x.device)
+    top = x[:, :, low]
+    x = top + (x[:, :, high] - top) * weight[:, None]  # (N, C, 299, 299)
+    return (x - 128) / 128
+
+
+def bilinear_grid(size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Where Inception's 299 pixels lie among ``size``: the pixel before, the pixel after, the latter's weight."""
+    position = torch.arange(INCEPTION_SIZE, dtype=torch.float32, device=device)
+    position = position * torch.tensor(size / INCEPTION_SIZE, dtype=torch.float32)
+    low = position.long()
+    return low, (low + 1).clamp_max(size - 1), position - low.float()
+
+
+def three_channels(images: Tensor) -> Tensor:
+    """Repeat a grey channel to three; colour stays as it is."""
+    return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
+
+
+def tensorflow_resizer(size: int | None) -> str:
+    """Name torch-fidelity's resizer and the size that it resizes to."""
+    return f"torch-fidelity's TensorFlow 1.x bilinear, no antialiasing, to {size}x{size}"
+
+
+def as_file(state: Mapping[str, Any]) -> io.BytesIO:
+    """Write tensors to a file in memory, which torch-fidelity may then read in its own way."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    return buffer
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a file of named tensors, and nothing but tensors.
+
+    Args:
+        path: written by ``torch.save``.
+
+    Returns:
+        The tensors by name.
+
+    Raises:
+        InputError: when the file is missing, damaged or holds anything else.
+    """
+    if not path.is_file():
+        raise InputError(f"no file {path}; --inception_weights takes the file {URL_INCEPTION_V3}")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError:
+        raise InputError(f"{path} holds more than tensors or is no PyTorch file, and was not loaded") from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile):
+        raise InputError(f"{path} is damaged or cut short; download {URL_INCEPTION_V3} again") from None
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise InputError(f"{path} is not a plain dictionary of tensors; the right file is {URL_INCEPTION_V3}")
+    return state
+
+
+@contextmanager
+def fetching(name: str) -> Iterator[None]:
+    """Turn a failed download into one line that says which file to put where.
+
+    Args:
+        name: the extractor that is fetched.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        InputError: when the block cannot reach its files or finds them damaged.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:  # URLError is an OSError
+        if name == "inception":
+            advice = f"download {URL_INCEPTION_V3} elsewhere and name the file with --inception_weights"
+        else:
+            advice = f"run once with a network, or copy torch's cache {torch.hub.get_dir()} from where it was"
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"the weights of {name} cannot be fetched ({reason}): {advice}") from None

@@ -1,0 +1,62 @@
+"""Two processes score 1,003 images as one does, however short the process group's time-out."""
+
+import json
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from lightning_gen.errors import InputError
+from lightning_gen.evaluation import METRICS, score_sampler, scoring
+from lightning_gen.evaluation.ranks import ranks
+from tests.test_evaluation import Generator, Linear, digit_sets
+
+TIMEOUT = 3
+
+
+def scored():
+    torch.manual_seed(0)
+    model = Generator(num_classes=10)
+    return score_sampler(model, digit_sets()[0], Linear(), metrics=METRICS, num_samples=1003, batch_size=64)
+
+
+def work(rank: int, folder: Path) -> None:
+    store = dist.FileStore(str(folder / "store"), 2)
+    store.add("here", 1)
+    while store.add("here", 0) < 2:  # importing takes longer on one than on the other
+        time.sleep(0.05)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=2, timeout=timedelta(seconds=TIMEOUT))
+    patient = scoring.score_features
+
+    def slow(*args):
+        time.sleep(TIMEOUT + 2)
+        return patient(*args)
+
+    scoring.score_features = slow
+    try:
+        (folder / f"{rank}.json").write_text(scored().to_json())
+        with ranks() as together, pytest.raises(InputError, match="on rank 0"):
+            together.first(lambda: fail(rank))
+        dist.barrier()
+    finally:
+        dist.destroy_process_group()
+
+
+def fail(rank):
+    raise InputError(f"on rank {rank}")
+
+
+def test_two_ranks_score_as_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("LIGHTNING_GEN_CACHE", str(tmp_path / "two"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    mp.spawn(work, args=(tmp_path,), nprocs=2)
+    cards = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
+    assert cards[0] == cards[1]
+    monkeypatch.setenv("LIGHTNING_GEN_CACHE", str(tmp_path / "one"))
+    alone = scored()
+    assert cards[0]["num_generated"] == alone.num_generated == 1003
+    assert cards[0]["scores"] == pytest.approx(alone.scores, rel=1e-6)

@@ -1,0 +1,146 @@
+"""The callback: its names, the best checkpoint by them, and a training that does not notice it."""
+
+import json
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import CSVLogger
+from torch import nn
+
+from lightning_gen.callbacks.fidelity import Fidelity
+from lightning_gen.errors import InputError
+from tests.test_evaluation import Generator, digit_sets
+
+
+class Model(pl.LightningModule):
+    """Pulls a generator's mean to the images' mean; draws from torch's global generator as it trains."""
+
+    def __init__(self):
+        super().__init__()
+        self.generator = Generator()
+        self.images_seen = 0
+
+    def sample(self, num, *, labels=None, generator=None):
+        assert not self.generator.training
+        return self.generator.sample(num, generator=generator)
+
+    def training_step(self, batch, _):
+        self.images_seen += len(batch)
+        return (self.generator.sample(len(batch)).mean(0) - batch.mean(0)).square().mean()
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters(), lr=1e-2)
+
+
+class Autoencoder(pl.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Linear(64, 64)
+
+    def reconstruct(self, images):
+        return self.net(images.flatten(1)).view_as(images)
+
+    def training_step(self, batch, _):
+        return (self.reconstruct(batch) - batch).square().mean()
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters(), lr=1e-3)
+
+
+class Neither(pl.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Linear(64, 1)
+
+    def training_step(self, batch, _):
+        return self.net(batch.flatten(1)).square().mean()
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters())
+
+
+class Data(pl.LightningDataModule):
+    def __init__(self):
+        super().__init__()
+        self.sets = dict(zip(("train", "test"), digit_sets(), strict=True))
+
+    def image_set(self, split):
+        return self.sets[split]
+
+    def train_dataloader(self):
+        images = self.sets["train"].images[:256].float() / 127.5 - 1
+        return torch.utils.data.DataLoader(images, batch_size=64, shuffle=True)
+
+
+def fit(folder, model, *callbacks, logger=False, **options):
+    pl.seed_everything(1, verbose=False)
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        default_root_dir=folder,
+        logger=logger,
+        callbacks=list(callbacks),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
+        log_every_n_steps=1,
+        **{"max_epochs": 3, **options},
+    )
+    torch.manual_seed(2)
+    model = model()
+    trainer.fit(model, Data())
+    return trainer, model
+
+
+def test_it_logs_picks_the_best_and_is_not_noticed(tmp_path):
+    watch = Fidelity(num_samples=200, metrics=("fid", "isc"))
+    best = ModelCheckpoint(tmp_path / "checkpoints", "{epoch}", monitor="fidelity/fid", mode="min", save_top_k=3)
+    # ModelCheckpoint stands first: Lightning itself moves it behind
+    trainer, model = fit(tmp_path, Model, best, watch, logger=CSVLogger(tmp_path))
+    logged = trainer.logged_metrics
+    assert {"fidelity/fid200_train_classifier", "fidelity/fid", "fidelity/isc", "fidelity/isc_std"} <= set(logged)
+    assert logged["images_seen"] == 3 * 256
+    cards = [json.loads(path.read_text()) for path in sorted((tmp_path / "evaluation").glob("*.json"))]
+    assert [card["images_seen"] for card in cards] == [256, 512, 768]
+    assert cards[-1]["scores"] == pytest.approx(watch.last_card.scores)
+    fids = [card["scores"]["fid"] for card in cards]
+    assert float(best.best_model_score) == pytest.approx(min(fids), rel=1e-5)
+    assert best.best_model_path.endswith(f"epoch={fids.index(min(fids))}.ckpt")
+    saved = torch.load(best.best_model_path, weights_only=True)
+    assert set(saved["state_dict"]) == set(model.state_dict())
+
+    _, unwatched = fit(tmp_path, Model)
+    for name, value in unwatched.state_dict().items():
+        assert torch.equal(value, model.state_dict()[name]), name
+
+
+def test_it_is_due_every_n_epochs_and_at_the_end(tmp_path):
+    fit(tmp_path / "a", Model, Fidelity(every_n_epochs=2, num_samples=50))
+    assert len(list((tmp_path / "a" / "evaluation").iterdir())) == 2
+    fit(tmp_path / "b", Model, Fidelity(every_n_epochs=100, num_samples=50), max_epochs=-1, max_steps=6)
+    assert len(list((tmp_path / "b" / "evaluation").iterdir())) == 1
+
+
+def test_a_reconstructor_is_scored_as_one(tmp_path):
+    watch = Fidelity(num_samples=100)
+    trainer, _ = fit(tmp_path, Autoencoder, watch, max_epochs=1)
+    assert watch.last_card.subject == "reconstructions"
+    assert {"fidelity/rfid100_train_classifier", "fidelity/fid", "fidelity/psnr"} <= set(trainer.callback_metrics)
+
+
+def test_it_does_nothing_where_there_is_nothing_to_do(tmp_path):
+    watch = Fidelity()
+    fit(tmp_path, Neither, watch, max_epochs=1)
+    fit(tmp_path, Model, watch, fast_dev_run=True)
+    assert watch.last_card is None
+    assert not (tmp_path / "evaluation").exists()
+
+
+def test_bad_options_are_refused_before_training(tmp_path):
+    with pytest.raises(InputError, match="every_n_epochs is 0"):
+        Fidelity(every_n_epochs=0)
+    with pytest.raises(InputError, match="unknown metric 'FID'"):
+        Fidelity(metrics=("FID",))
+    with pytest.raises(InputError, match="no file"):
+        fit(tmp_path, Model, Fidelity(features="inception", inception_weights=tmp_path / "none.pth"))
