@@ -15,12 +15,12 @@ def _cache(tmp_path, monkeypatch):
 
 
 def test_it_learns_the_digits_once_and_leaves_the_random_state_alone(tmp_path):
-    labelled = digit_sets()
+    labelled = digit_sets(16)
     state, threads = torch.get_rng_state(), torch.get_num_threads()
     first = make_extractor("classifier", labelled=labelled)
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.get_num_threads() == threads
-    assert first.accuracy >= 0.95
+    assert first.accuracy >= 0.97
     (file,) = (tmp_path / "classifier").iterdir()
     written = file.stat().st_mtime_ns
     again = make_extractor("classifier", labelled=labelled)

@@ -11,7 +11,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from lightning_gen.errors import InputError
-from lightning_gen.evaluation import METRICS, score_sampler, scoring
+from lightning_gen.evaluation import score_sampler, scoring
 from lightning_gen.evaluation.ranks import ranks
 from tests.test_evaluation import Generator, Linear, digit_sets
 
@@ -21,7 +21,9 @@ TIMEOUT = 3
 def scored():
     torch.manual_seed(0)
     model = Generator(num_classes=10)
-    return score_sampler(model, digit_sets()[0], Linear(), metrics=METRICS, num_samples=1003, batch_size=64)
+    return score_sampler(
+        model, digit_sets()[0], Linear(), metrics=("fid", "isc", "prc"), num_samples=1003, batch_size=64
+    )
 
 
 def work(rank: int, folder: Path) -> None:

@@ -122,7 +122,9 @@ class ScoreCard:
         """The scores as a table that names the extractor, the protocol and every weakness."""
         accuracy = "" if self.extractor_accuracy is None else f" (test accuracy {self.extractor_accuracy:.2%})"
         subject = "images" if self.subject == "folder" else self.subject
-        facts = [f"{self.num_generated:,} {subject} of {self.generated} against {self.num_reference:,} of {self.reference}"]
+        facts = [
+            f"{self.num_generated:,} {subject} of {self.generated} against {self.num_reference:,} of {self.reference}"
+        ]
         facts += [f"weights: {self.weights}"] * (self.weights is not None) + [f"resizer: {self.resizer}", *self.notes]
         table = Table(
             title=escape(f"Scores by {self.extractor}'s features{accuracy}"), caption=escape("; ".join(facts))

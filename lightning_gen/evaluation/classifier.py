@@ -33,7 +33,7 @@ SIZE = 32
 BATCH = 128
 SIGHT = 240_000
 """How many images (with repetition) training sees, within the bounds of ``EPOCHS``."""
-EPOCHS = (4, 40)
+EPOCHS = (4, 60)
 PEAK_RATE = 3e-3
 FACTS = ("accuracy", "image_shape")
 """What is kept beside the weights."""
