@@ -8,6 +8,7 @@ import csv
 import json
 import netrc
 import os
+import re
 import secrets
 import shlex
 from collections.abc import Mapping
@@ -243,8 +244,9 @@ class WandbRunLogger(WandbLogger):
             key: its name.
             mapping: plain values.
         """
-        artifact = wandb.Artifact(f"{key.replace('/', '-')}-{self.experiment.id}", type="json")
-        with artifact.new_file(f"{key.replace('/', '-')}.json") as file:
+        name = re.sub(r"[^\w.-]", "-", key)  # what W&B takes for a name
+        artifact = wandb.Artifact(f"{name}-{self.experiment.id}", type="json")
+        with artifact.new_file(f"{name}.json") as file:
             json.dump(mapping, file, indent=2)
         self.experiment.log_artifact(artifact)
 

@@ -135,3 +135,12 @@ class MediaLogger(Protocol):
     def log_image(self, key: str, images: list[Any], step: int | None = None, **kwargs: Any) -> None:
         """Log images under a key."""
         ...
+
+
+@runtime_checkable
+class CardLogger(Protocol):
+    """A logger that takes score cards besides numbers."""
+
+    def log_score_card(self, card: Mapping[str, Any], key: str = "score_card") -> None:
+        """Log a score card, its numbers under ``scores``, under a key."""
+        ...

@@ -6,9 +6,11 @@ from typing import Any, Literal
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
+from lightning_gen.callbacks.ending import is_last_epoch
+
 
 class LastCheckpoint(ModelCheckpoint):
-    """Keeps ``checkpoints/last.ckpt``, always whole: a killed write leaves the old file.
+    """Keeps ``checkpoints/last.ckpt``: now and then, at the end, and always whole, since a killed write leaves the old.
 
     Args:
         every_n_epochs: epochs from one save to the next.
@@ -32,6 +34,18 @@ class LastCheckpoint(ModelCheckpoint):
             save_on_train_epoch_end=None if other else True,
             enable_version_counter=False,
         )
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        """Save when it is due, and at the end of training in any case.
+
+        Args:
+            trainer: the trainer.
+            pl_module: the model.
+            *args: Lightning's.
+        """
+        super().on_train_epoch_end(trainer, pl_module, *args)
+        if is_last_epoch(trainer) and not self._should_skip_saving_checkpoint(trainer):
+            self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
 
 
 class BestCheckpoint(ModelCheckpoint):

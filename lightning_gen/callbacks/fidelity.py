@@ -1,11 +1,13 @@
 """Score a model while it trains, with the code of the final evaluation."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 
+from lightning_gen.callbacks.ending import is_last_epoch
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation import (
     METRICS,
@@ -17,7 +19,7 @@ from lightning_gen.evaluation import (
     score_sampler,
 )
 from lightning_gen.evaluation.scoring import MOST_SAMPLES
-from lightning_gen.types import ImageSource, Reconstructor, Sampler
+from lightning_gen.types import CardLogger, ImageSource, Reconstructor, Sampler
 
 
 class Fidelity(pl.Callback):
@@ -36,7 +38,7 @@ class Fidelity(pl.Callback):
         every_n_epochs: train epochs between two scorings; the end of training is always scored.
         num_samples: how many images to score; as many as the train split has, at most 10,000, when None.
         metrics: out of ``fid``, ``isc``, ``kid``, ``prc``.
-        features: name of the extractor.
+        features: name of the extractor; None scores nothing.
         inception_weights: file of Inception's weights, for ``features="inception"``.
         batch_size: how many images to draw at once.
         seed: of the samples, the same at every scoring.
@@ -50,7 +52,7 @@ class Fidelity(pl.Callback):
         every_n_epochs: int = 1,
         num_samples: int | None = None,
         metrics: Sequence[str] = ("fid",),
-        features: str = "classifier",
+        features: str | None = "classifier",
         inception_weights: Path | None = None,
         batch_size: int = 100,
         seed: int = 0,
@@ -87,7 +89,7 @@ class Fidelity(pl.Callback):
             InputError: when the data module offers no image sets, or the extractor cannot be made.
         """
         self.scored_batches = -1
-        if getattr(trainer, "fast_dev_run", False) or not isinstance(pl_module, Sampler | Reconstructor):
+        if self.features is None or trainer.fast_dev_run or not isinstance(pl_module, Sampler | Reconstructor):
             return
         source = images_of(trainer)
         labelled = (source.image_set("train"), source.image_set("test")) if self.features == "classifier" else None
@@ -111,17 +113,22 @@ class Fidelity(pl.Callback):
             pl_module.log(name, value, on_step=False, on_epoch=True, batch_size=1)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Score the end of a training that stopped between two scorings; too late for checkpoints, not for loggers.
+        """Score a training that stopped between two scorings, too late for checkpoints, and log the last card whole.
 
         Args:
             trainer: the trainer.
             pl_module: the model.
         """
-        if self.extractor is None or self.scored_batches == trainer.fit_loop.total_batch_idx:
+        if self.extractor is None:
             return
-        figures = self.score(trainer, pl_module, self.extractor)
-        for logger in trainer.loggers:
-            logger.log_metrics(figures, step=trainer.fit_loop.epoch_loop._batches_that_stepped)
+        if self.scored_batches != trainer.fit_loop.total_batch_idx:
+            figures = self.score(trainer, pl_module, self.extractor)
+            for logger in trainer.loggers:
+                logger.log_metrics(figures, step=trainer.fit_loop.epoch_loop._batches_that_stepped)
+        if self.last_card is not None:
+            for logger in trainer.loggers:
+                if isinstance(logger, CardLogger):
+                    logger.log_score_card(asdict(self.last_card))
 
     def due(self, trainer: pl.Trainer) -> bool:
         """Whether the train epoch that just ended is one to score."""
@@ -150,7 +157,7 @@ class Fidelity(pl.Callback):
         self.scored_batches = trainer.fit_loop.total_batch_idx
         if trainer.is_global_zero:
             folder = Path(trainer.default_root_dir) / "evaluation"
-            card.save(folder / f"epoch{trainer.current_epoch:04d}_{card.protocol[self.metrics[0]]}.json")
+            card.save(folder / f"epoch{trainer.current_epoch:04d}_{card.protocol[self.metrics[0]].replace('@', '_')}.json")
         return figures_of(card)
 
 
@@ -160,14 +167,6 @@ def images_of(trainer: pl.Trainer) -> ImageSource:
     if not isinstance(source, ImageSource):
         raise InputError("Fidelity scores against the train split: fit with a data module that has image_set(split)")
     return source
-
-
-def is_last_epoch(trainer: pl.Trainer) -> bool:
-    """Whether training ends with the epoch that just ended, as far as is known before checkpoints are written."""
-    loop = trainer.fit_loop
-    epochs = loop.max_epochs is not None and 0 <= loop.max_epochs <= trainer.current_epoch + 1
-    steps = loop.max_steps is not None and 0 <= loop.max_steps <= trainer.global_step
-    return epochs or steps or trainer.should_stop
 
 
 def figures_of(card: ScoreCard) -> dict[str, float]:

@@ -41,10 +41,30 @@ def main(args: Sequence[str] | None = None) -> int:
             if arguments and arguments[0] not in ("-h", "--help"):
                 raise InputError(f"there is no command {arguments[0]!r}; the commands are {commands}")
             print(f"usage: python -m lightning_gen COMMAND [--help] ...\ncommands: {commands}")
-    except (InputError, MisconfigurationException, ArgumentError) as error:
-        print(f"error: {condensed(str(error))}", file=sys.stderr)
+    except (InputError, MisconfigurationException, ArgumentError, ValueError) as error:
+        reason = said_by(error)
+        if reason is None:
+            raise
+        print(f"error: {condensed(reason)}", file=sys.stderr)
         return 2
     return 0
+
+
+def said_by(error: BaseException) -> str | None:
+    """What to tell the user of an error: of one that the parser wrapped, the message within.
+
+    Args:
+        error: what was raised.
+
+    Returns:
+        The message, or None for an error that is not the user's to mend.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, InputError):
+            return str(cause)
+        cause = cause.__cause__
+    return str(error) if isinstance(error, MisconfigurationException | ArgumentError) else None
 
 
 def quieten() -> None:

@@ -85,9 +85,7 @@ def evaluate(
             real = folder_set(reference, model.image_shape[1]) if reference else data.image_set(split)
             features = features or ("classifier" if data.num_classes else "inception")
             labelled = labelled_sets(data) if features == "classifier" else None
-            extractor = make_extractor(
-                features, labelled=labelled, inception_weights=inception_weights, device=place
-            )
+            extractor = make_extractor(features, labelled=labelled, inception_weights=inception_weights, device=place)
             if isinstance(model, Sampler):
                 card = score_sampler(model, real, extractor, **common)
             elif isinstance(model, Reconstructor):

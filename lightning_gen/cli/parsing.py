@@ -17,8 +17,11 @@ def run_function(function: Callable[..., None], name: str, args: Sequence[str]) 
     """
     parser = ArgumentParser(prog=f"python -m lightning_gen {name}", exit_on_error=False)
     parser.add_function_arguments(function, as_group=False)
-    lists = [f"--{name}" for name, kind in get_type_hints(function).items() if "list[" in str(kind)]
-    function(**parser.instantiate_classes(parser.parse_args(gathered(args, lists))).as_dict())
+    kinds = get_type_hints(function).items()
+    lists = [f"--{name}" for name, kind in kinds if "list[" in str(kind)]
+    switches = [f"--{name}" for name, kind in kinds if kind is bool]
+    words = [f"{word}=true" if word in switches else word for word in args]
+    function(**parser.parse_args(gathered(words, lists)).as_dict())
 
 
 def gathered(args: Sequence[str], lists: Sequence[str]) -> list[str]:

@@ -61,9 +61,10 @@ def find_checkpoint(path: Path) -> Path:
         if not path.is_file():
             raise InputError(f"no checkpoint at {path}: name a .ckpt file or a run's folder")
         return path
-    for name in ("best.ckpt", "last.ckpt"):
-        if (path / "checkpoints" / name).is_file():
-            return path / "checkpoints" / name
+    for run in (path, *sorted(path.iterdir(), reverse=True)):  # a run's folder is named by its time
+        for name in ("best.ckpt", "last.ckpt"):
+            if (run / "checkpoints" / name).is_file():
+                return run / "checkpoints" / name
     raise InputError(
         f"no checkpoints/best.ckpt or checkpoints/last.ckpt in {path}: name a .ckpt file or a run's folder"
     )

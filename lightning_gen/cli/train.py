@@ -70,7 +70,7 @@ class TrainingCLI(LightningCLI):
         Returns:
             The parser.
         """
-        return super().init_parser(**{**kwargs, "exit_on_error": False})
+        return super().init_parser(**{**kwargs, "exit_on_error": False, "allow_abbrev": False})
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the run's name and folder, the watchers, and the links from data to model.
@@ -107,6 +107,8 @@ class TrainingCLI(LightningCLI):
         if config.trainer.default_root_dir is None:
             config.trainer.default_root_dir = str(self.run_folder)
         self.run_folder = Path(config.trainer.default_root_dir)
+        if config.trainer.enable_progress_bar is False:
+            del self.trainer_defaults["callbacks"]
         if not config.trainer.fast_dev_run:
             claim(self.run_folder)
 

@@ -2,6 +2,7 @@
 
 from importlib import import_module
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises whatever its zip and pickle readers do
-        if "Weights only load failed" in str(error) and "Unsupported" in str(error):
+        if isinstance(error, UnpicklingError) and "GLOBAL" in str(error):
             raise InputError(f"{path} holds more than tensors and plain values and is not loaded") from None
         raise InputError(f"{path} is truncated or not a checkpoint") from None
     if not isinstance(checkpoint, dict) or not {"model_class", "state_dict", "hyper_parameters"} <= checkpoint.keys():
@@ -56,7 +57,10 @@ def load_model(path: Path) -> GenerativeModule:
         raise InputError(f"{path} is of {checkpoint['model_class']}, which cannot be imported here") from None
     if not (isinstance(model_class, type) and issubclass(model_class, GenerativeModule)):
         raise InputError(f"{path} is of {checkpoint['model_class']}, which is not a model of lightning_gen")
-    model = model_class(**checkpoint["hyper_parameters"])
+    try:
+        model = model_class(**checkpoint["hyper_parameters"])
+    except TypeError as error:
+        raise InputError(f"{path} does not fit {model_class.__name__}: {error}") from None
     check_fit(path, checkpoint, model)
     model.on_load_checkpoint(checkpoint)
     model.load_state_dict(checkpoint["state_dict"])

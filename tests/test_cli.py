@@ -1,0 +1,328 @@
+"""The command line, end to end: fit, resume, evaluate, sample, and one clear line for what cannot be used."""
+
+import csv
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from torchvision.io import ImageReadMode, decode_image
+
+from lightning_gen.cli import main
+from lightning_gen.cli.parsing import gathered
+from lightning_gen.images import save_png
+from tests.cases import CASES
+
+ROOT = Path(__file__).parent.parent
+CONFIGS = ROOT / "configs"
+DIGITS = str(CONFIGS / "dcgan_digits.yaml")
+TINY = ["--model.width=4", "--data.batch_size=256", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("cli")
+
+
+def fit(place: Path, *options: str, config: str = DIGITS) -> int:
+    return main(["fit", "--config", config, f"--runs={place / 'runs'}", f"--data.root={place / 'data'}", *TINY, *options])
+
+
+@pytest.fixture(scope="module")
+def run(place, tmp_path_factory) -> Path:
+    """A finished run of two epochs, as the README's command leaves it."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("LIGHTNING_GEN_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    every = [f"--{watcher}.every_n_epochs=1" for watcher in ("samples", "interpolation", "fidelity", "last")]
+    assert fit(place, "--trainer.max_epochs=2", *every) == 0
+    patch.undo()
+    [folder] = (place / "runs" / "dcgan_digits").iterdir()
+    return folder
+
+
+def rows_of(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_leaves_what_the_readme_says(run):
+    present = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file() and "wandb" not in str(path)}
+    assert present == {
+        "config.yaml",
+        "metrics.csv",
+        "checkpoints/last.ckpt",
+        "checkpoints/best.ckpt",
+        "samples/samples_000001280.png",
+        "samples/samples_000002560.png",
+        "samples/interpolation_000001280.png",
+        "samples/interpolation_000002560.png",
+        "evaluation/epoch0000_fid1437_train_classifier.json",
+        "evaluation/epoch0001_fid1437_train_classifier.json",
+    }
+    rows = rows_of(run)
+    assert all(row["images_seen"] for row in rows)
+    assert [row["images_seen"] for row in rows if row["fidelity/fid"]] == ["1280", "2560"]
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["model"]["init_args"]["width"] == 4
+
+
+def test_summary_says_where_everything_is(place, capsys):
+    assert fit(place, "--trainer.max_epochs=1", "--name=summary") == 0
+    printed = capsys.readouterr().out
+    assert str(place / "runs" / "summary") in printed.replace("\n", "")
+    for word in ("samples_", "fid1437_train@classifier", "wandb sync", "best.ckpt"):
+        assert word in printed.replace("\n", ""), word
+
+
+def test_resuming_goes_on_in_the_same_folder_and_loses_nothing(place):
+    assert fit(place, "--trainer.max_epochs=1", "--name=resume", "--last.every_n_epochs=1") == 0
+    [folder] = (place / "runs" / "resume").iterdir()
+    before = rows_of(folder)
+    assert fit(place, "--trainer.max_epochs=2", "--name=resume", "--last.every_n_epochs=1", "--ckpt_path=last") == 0
+    assert list((place / "runs" / "resume").iterdir()) == [folder]
+    after = rows_of(folder)
+    assert [{name: row[name] for name in before[0]} for row in after[: len(before)]] == before
+    assert len(after) > len(before)
+    assert {path.name for path in folder.glob("config*.yaml")} == {"config.yaml", "config_2.yaml"}
+    last = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["progress"]["images_seen"] == 2560
+    assert last["global_step"] == 10
+
+
+def test_evaluate_writes_the_score_card(run, place, capsys):
+    out = place / "card.json"
+    code = main(["evaluate", "--ckpt", str(run), "--metrics", "fid", "isc", "kid", "prc", "--split", "test", "--out", str(out)])
+    assert code == 0
+    card = json.loads(out.read_text())
+    assert card["scores"].keys() >= {"fid", "isc", "isc_std", "kid", "kid_std", "precision", "recall"}
+    assert card["extractor"] == "classifier"
+    assert card["protocol"]["fid"] == "fid360_test@classifier"
+    assert card["weights"] == "ema"
+    assert card["checkpoint"].endswith("best.ckpt")
+    assert len(card["checkpoint_hash"]) == 64
+    assert "classifier" in capsys.readouterr().out
+
+
+def test_evaluate_raw_weights_and_default_file(run):
+    assert main(["evaluate", "--ckpt", str(run / "checkpoints" / "last.ckpt"), "--num_samples", "200", "--raw"]) == 0
+    card = json.loads((run / "evaluation" / "last_raw_fid200_train_classifier.json").read_text())
+    assert card["weights"] == "raw"
+    assert card["num_generated"] == 200
+
+
+def test_evaluate_does_not_depend_on_the_batch_size(run, place):
+    scores = []
+    for size in ("7", "64"):
+        out = place / f"card{size}.json"
+        main(["evaluate", "--ckpt", str(run), "--num_samples", "100", "--batch_size", size, "--out", str(out)])
+        scores.append(json.loads(out.read_text())["scores"]["fid"])
+    assert scores[0] == pytest.approx(scores[1], rel=1e-4)
+
+
+def test_evaluate_folder_against_folder(place):
+    images = torch.randint(0, 256, (2, 40, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    for name, part in zip(("a", "b"), images, strict=True):
+        for i, image in enumerate(part):
+            save_png(image, place / name / str(i % 2) / f"{i}.png")
+    out = place / "folders.json"
+    options = ["--features", "classifier", "--metrics", "fid", "--out", str(out)]
+    assert main(["evaluate", "--generated", str(place / "a"), "--reference", str(place / "a"), *options]) == 0
+    assert json.loads(out.read_text())["scores"]["fid"] == pytest.approx(0, abs=1e-3)
+    assert main(["evaluate", "--generated", str(place / "b"), "--reference", str(place / "a"), *options]) == 0
+    assert json.loads(out.read_text())["scores"]["fid"] > 1e-3
+
+
+def test_sample_is_the_same_whatever_the_batch_size(run, place):
+    for size in ("1", "5", "64"):
+        assert main(["sample", "--ckpt", str(run), "--num=12", "--seed=3", f"--out={place / f's{size}'}", f"--batch_size={size}"]) == 0
+    files = sorted(path.name for path in (place / "s1").iterdir())
+    assert files == [*(f"{i:06d}.png" for i in range(12)), "grid.png"]
+    for name in files:
+        one, five, all_at_once = (decode_image(place / s / name, ImageReadMode.GRAY).int() for s in ("s1", "s5", "s64"))
+        assert (one - five).abs().max() <= 1  # a pixel on the edge of rounding may fall to either side
+        assert (one - all_at_once).abs().max() <= 1
+
+
+def test_an_autoencoder_is_scored_by_its_reconstructions_and_draws_no_samples(place, capsys):
+    config = str(CONFIGS / "autoencoder_digits.yaml")
+    assert fit(place, "--trainer.max_epochs=1", "--name=ae", config=config) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "--ckpt", str(place / "runs" / "ae"), "--split", "test"]) == 0
+    assert "reconstructions" in capsys.readouterr().out
+    assert main(["sample", "--ckpt", str(place / "runs" / "ae"), "--out", str(place / "none")]) == 2
+
+
+def test_validate_and_test_report_the_held_out_loss(place, capsys):
+    config = str(CONFIGS / "vae_digits.yaml")
+    assert fit(place, "--trainer.max_epochs=1", "--name=vae", "--last.every_n_epochs=1", config=config) == 0
+    for command in ("validate", "test"):
+        options = [f"--ckpt_path={place / 'runs' / 'vae'}", f"--runs={place / 'runs'}", f"--data.root={place / 'data'}"]
+        assert main([command, "--config", config, *TINY, *options]) == 0
+        assert "elbo" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", [name for case in CASES for name in case.configs])
+def test_every_config_takes_a_step(name, place):
+    """On digits brought to the config's own size and channels, by its own model made small."""
+    path = CONFIGS / f"{name}.yaml"
+    config = yaml.safe_load(path.read_text())
+    [case] = [case for case in CASES if name in case.configs]
+    data = config["data"]
+    options = [f"--data.image_size={data['image_size']}", f"--data.channels={3 if data['name'] in ('cifar10', 'celeba') else 1}"]
+    options += [f"--model.{key}={value}" for key, value in case.tiny.items()]
+    code = fit(place, "--data.name=digits", "--data.batch_size=8", "--trainer.fast_dev_run=true", *options, config=str(path))
+    assert code == 0
+
+
+def lines_of(capsys) -> str:
+    """What was printed on stderr, which must be one line without a traceback."""
+    printed = capsys.readouterr().err.strip()
+    errors = [line for line in printed.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, printed
+    assert "Traceback" not in printed
+    return errors[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--model.wdth=3"], ["wdth"]),
+        (["--trainer.max_epoch=3"], ["max_epoch"]),
+        (["--model.width=wide"], ["width", "wide"]),
+        (["--model.lr_schedule=cosine"], ["lr_schedule", "constant", "linear", "cosine"]),
+        (["--model.n_critic=0"], ["n_critic", "at least 1"]),
+        (["--data.name=imagenet"], ["name", "imagenet", "digits"]),
+        (["--data.image_size=7"], ["8 to 128", "7 x 7"]),
+        (["--data.image_size=0"], ["image_size"]),
+        (["--data.name=mnist"], ["MNIST"]),
+        (["--data.name=celeba"], ["img_align_celeba"]),
+        (["--data.name=folder", "--data.root=nowhere"], ["nowhere"]),
+        (["--data.batch_size=5000"], ["batch"]),
+        (["--fidelity.features=resnet"], ["resnet", "classifier"]),
+        (["--fidelity.features=inception", "--fidelity.inception_weights=nowhere.pth"], ["nowhere.pth"]),
+        (["--fidelity.num_samples=0"], ["num_samples"]),
+        (["--ckpt_path=last", "--name=never"], ["no earlier run", "never"]),
+        (["--ckpt_path=nowhere.ckpt"], ["nowhere.ckpt"]),
+        (["--config=nowhere.yaml"], ["nowhere.yaml"]),
+        (["--runs=/proc/nowhere"], ["/proc/nowhere"]),
+    ],
+)
+def test_bad_training_input_is_one_clear_line(options, words, place, capsys):
+    assert fit(place, "--trainer.max_epochs=1", "--name=bad", *options) == 2
+    line = lines_of(capsys)
+    assert all(word in line for word in words), line
+
+
+def test_bad_commands_and_scoring_input(run, place, capsys, monkeypatch):
+    full = place / "full"
+    full.mkdir(exist_ok=True)
+    (full / "mine.txt").write_text("keep me")
+    ckpt = ["--ckpt", str(run)]
+    cases: list[tuple[list[str], list[str]]] = [
+        (["train"], ["train", "fit", "evaluate"]),
+        (["evaluate"], ["--ckpt", "--generated"]),
+        (["evaluate", "--ckpt", "nowhere"], ["nowhere"]),
+        (["evaluate", *ckpt, "--num_samples", "0"], ["num_samples", "0"]),
+        (["evaluate", *ckpt, "--num_samples", "1"], ["fid"]),
+        (["evaluate", *ckpt, "--metrics", "fid", "ssim"], ["ssim"]),
+        (["evaluate", *ckpt, "--features", "resnet"], ["resnet"]),
+        (["evaluate", *ckpt, "--split", "all"], ["split", "all"]),
+        (["evaluate", *ckpt, "--out", "/proc/nowhere/card.json"], ["/proc/nowhere"]),
+        (["evaluate", "--generated", str(place)], ["--reference"]),
+        (["evaluate", "--generated", str(full), "--reference", str(full)], [str(full)]),
+        (["sample", *ckpt, "--out", str(full)], ["not empty"]),
+        (["sample", *ckpt, "--out", str(place / "x"), "--num", "0"], ["--num"]),
+        (["sample", *ckpt, "--out", str(place / "x"), "--labels", "3"], ["not conditional"]),
+        (["sample", *ckpt, "--out", "/proc/nowhere"], ["/proc/nowhere"]),
+        (["validate", "--config", DIGITS, *TINY, f"--runs={place / 'runs'}"], ["DCGAN", "evaluate"]),
+    ]
+    for args, words in cases:
+        assert main(args) == 2, args
+        line = lines_of(capsys)
+        assert all(word in line for word in words), line
+    assert (full / "mine.txt").read_text() == "keep me"
+    assert not (place / "x").exists()
+
+
+def test_unusable_checkpoints(run, place, capsys):
+    good = run / "checkpoints" / "last.ckpt"
+    truncated, foreign, unsafe, other = (place / f"{name}.ckpt" for name in ("truncated", "foreign", "unsafe", "other"))
+    truncated.write_bytes(good.read_bytes()[: good.stat().st_size // 2])
+    torch.save({"weights": torch.zeros(2)}, foreign)
+
+    class Trap:
+        def __reduce__(self):
+            return os.system, (f"touch {place / 'sprung'}",)
+
+    torch.save(torch.load(good, weights_only=True) | {"trap": Trap()}, unsafe)
+    torch.save(torch.load(good, weights_only=True) | {"model_class": "lightning_gen.models.vae.VAE"}, other)
+    for path, words in (
+        (truncated, ["truncated"]),
+        (foreign, ["not a checkpoint of lightning_gen"]),
+        (unsafe, ["more than tensors"]),
+        (other, ["VAE"]),
+    ):
+        for command in (["evaluate", "--ckpt", str(path)], ["sample", "--ckpt", str(path), "--out", str(place / "y")]):
+            assert main(command) == 2
+            assert all(word in lines_of(capsys) for word in words)
+        assert fit(place, "--name=bad", f"--ckpt_path={path}") == 2
+        assert all(word in lines_of(capsys) for word in words)
+    assert not (place / "sprung").exists()
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(unsafe, weights_only=True)
+
+
+def test_a_checkpoint_of_another_size_is_refused_before_anything_is_touched(run, place, capsys):
+    before = (run / "checkpoints" / "last.ckpt").read_bytes()
+    assert fit(place, f"--ckpt_path={run}", "--model.width=8") == 2
+    assert "does not fit" in lines_of(capsys)
+    assert (run / "checkpoints" / "last.ckpt").read_bytes() == before
+
+
+def test_a_killed_checkpoint_write_leaves_the_old_file_whole(place):
+    """Kill a process that saves again and again; whatever moment it was, the file must load."""
+    script = f"""
+import pytorch_lightning as pl, torch
+from lightning_gen.models.dcgan import DCGAN
+from tests.helpers import loader, trainer
+fit = trainer()
+fit.fit(DCGAN((1, 16, 16), width=32), loader(1))
+print("ready", flush=True)
+while True:
+    fit.save_checkpoint(r"{place / "killed.ckpt"}")
+    print("saved", flush=True)
+"""
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.strip() == "saved":
+            break
+    for _ in range(3):
+        time.sleep(0.011)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    torch.load(place / "killed.ckpt", weights_only=True)
+
+
+def test_values_of_a_list_are_gathered():
+    assert gathered("--a 1 --m x y --b 2 --m=[z]".split(), ["--m"]) == ["--a", "1", "--m=[x,y]", "--b", "2", "--m=[z]"]
+    assert gathered(["--m", "x"], ["--m"]) == ["--m=[x]"]
+    assert gathered(["--m", "[x,y]"], ["--m"]) == ["--m=[x,y]"]
+
+
+def test_help_names_the_options(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["evaluate", "--help"])
+    assert stop.value.code == 0
+    printed = capsys.readouterr().out
+    assert "--num_samples" in printed
+    assert "seed of the samples" in printed
+    assert main([]) == 0
+    assert "fit" in capsys.readouterr().out
