@@ -137,7 +137,7 @@ class AdversarialModule(GenerativeModule):
             self.update_average()
         for scheduler in self.schedulers():
             scheduler.step()
-        self.log_terms("loss", terms, batch)
+        self.log_step(terms, batch)
 
     @contextmanager
     def descending(self, optimizer: LightningOptimizer, players: Sequence[nn.Module]) -> Iterator[None]:
