@@ -32,7 +32,9 @@ def place(tmp_path_factory) -> Path:
 
 
 def fit(place: Path, *options: str, config: str = DIGITS) -> int:
-    return main(["fit", "--config", config, f"--runs={place / 'runs'}", f"--data.root={place / 'data'}", *TINY, *options])
+    return main(
+        ["fit", "--config", config, f"--runs={place / 'runs'}", f"--data.root={place / 'data'}", *TINY, *options]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -96,9 +98,34 @@ def test_resuming_goes_on_in_the_same_folder_and_loses_nothing(place):
     assert last["global_step"] == 10
 
 
+def test_two_processes_share_one_run(place):
+    """As on two GPUs: Lightning starts the second process; one folder, the images of both counted, each row once."""
+    options = ["--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.max_epochs=1", "--name=ddp"]
+    command = [sys.executable, "train.py", "fit", "--config", DIGITS, f"--runs={place / 'runs'}", *TINY, *options]
+    data = f"--data.root={place / 'data'}"
+    done = subprocess.run([*command, data], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    [folder] = (place / "runs" / "ddp").iterdir()
+    last = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["progress"]["images_seen"] == 2 * 2 * 256
+    assert last["global_step"] == 2
+    assert [row["images_seen"] for row in rows_of(folder) if row["fidelity/fid"]] == ["1024"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "evaluate.py"]
+    scores = []
+    for prefix in (command, [sys.executable, "evaluate.py"]):
+        out = place / f"ddp{len(scores)}.json"
+        options = ["--ckpt", str(folder), "--num_samples", "103", "--device", "cpu", "--out", str(out)]
+        done = subprocess.run([*prefix, *options], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+        scores.append(json.loads(out.read_text())["scores"]["fid"])
+    assert scores[0] == pytest.approx(scores[1], rel=1e-4)
+
+
 def test_evaluate_writes_the_score_card(run, place, capsys):
     out = place / "card.json"
-    code = main(["evaluate", "--ckpt", str(run), "--metrics", "fid", "isc", "kid", "prc", "--split", "test", "--out", str(out)])
+    code = main(
+        ["evaluate", "--ckpt", str(run), "--metrics", "fid", "isc", "kid", "prc", "--split", "test", "--out", str(out)]
+    )
     assert code == 0
     card = json.loads(out.read_text())
     assert card["scores"].keys() >= {"fid", "isc", "isc_std", "kid", "kid_std", "precision", "recall"}
@@ -141,7 +168,20 @@ def test_evaluate_folder_against_folder(place):
 
 def test_sample_is_the_same_whatever_the_batch_size(run, place):
     for size in ("1", "5", "64"):
-        assert main(["sample", "--ckpt", str(run), "--num=12", "--seed=3", f"--out={place / f's{size}'}", f"--batch_size={size}"]) == 0
+        assert (
+            main(
+                [
+                    "sample",
+                    "--ckpt",
+                    str(run),
+                    "--num=12",
+                    "--seed=3",
+                    f"--out={place / f's{size}'}",
+                    f"--batch_size={size}",
+                ]
+            )
+            == 0
+        )
     files = sorted(path.name for path in (place / "s1").iterdir())
     assert files == [*(f"{i:06d}.png" for i in range(12)), "grid.png"]
     for name in files:
@@ -175,9 +215,14 @@ def test_every_config_takes_a_step(name, place):
     config = yaml.safe_load(path.read_text())
     [case] = [case for case in CASES if name in case.configs]
     data = config["data"]
-    options = [f"--data.image_size={data['image_size']}", f"--data.channels={3 if data['name'] in ('cifar10', 'celeba') else 1}"]
+    options = [
+        f"--data.image_size={data['image_size']}",
+        f"--data.channels={3 if data['name'] in ('cifar10', 'celeba') else 1}",
+    ]
     options += [f"--model.{key}={value}" for key, value in case.tiny.items()]
-    code = fit(place, "--data.name=digits", "--data.batch_size=8", "--trainer.fast_dev_run=true", *options, config=str(path))
+    code = fit(
+        place, "--data.name=digits", "--data.batch_size=8", "--trainer.fast_dev_run=true", *options, config=str(path)
+    )
     assert code == 0
 
 
@@ -312,7 +357,14 @@ while True:
 
 
 def test_values_of_a_list_are_gathered():
-    assert gathered("--a 1 --m x y --b 2 --m=[z]".split(), ["--m"]) == ["--a", "1", "--m=[x,y]", "--b", "2", "--m=[z]"]
+    assert gathered(["--a", "1", "--m", "x", "y", "--b", "2", "--m=[z]"], ["--m"]) == [
+        "--a",
+        "1",
+        "--m=[x,y]",
+        "--b",
+        "2",
+        "--m=[z]",
+    ]
     assert gathered(["--m", "x"], ["--m"]) == ["--m=[x]"]
     assert gathered(["--m", "[x,y]"], ["--m"]) == ["--m=[x,y]"]
 

@@ -82,10 +82,8 @@ def test_each_players_loss_reaches_only_its_player(case, variant):
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 28, 28), (3, 64, 64), (1, 100, 100), (3, 128, 128)])
 def test_output_has_the_images_shape_and_range(case, variant, shape):
     model = case.build(variant, image_shape=shape)
-    if isinstance(model, Sampler):
-        images = model.sample(3)
-    else:
-        images = model.reconstruct(torch.rand(3, *shape) * 2 - 1)
+    real = torch.rand(3, *shape) * 2 - 1
+    images = model.sample(3) if isinstance(model, Sampler) else model.reconstruct(real)
     assert images.shape == (3, *shape)
     assert images.dtype == torch.float32
     assert images.min() >= -1

@@ -76,6 +76,7 @@ class Fidelity(pl.Callback):
         self.seed = seed
         self.extractor: Extractor | None = None
         self.last_card: ScoreCard | None = None
+        self.last_path: Path | None = None
         self.scored_batches = -1
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -89,7 +90,8 @@ class Fidelity(pl.Callback):
             InputError: when the data module offers no image sets, or the extractor cannot be made.
         """
         self.scored_batches = -1
-        if self.features is None or trainer.fast_dev_run or not isinstance(pl_module, Sampler | Reconstructor):
+        dry = getattr(trainer, "fast_dev_run", False)
+        if self.features is None or dry or not isinstance(pl_module, Sampler | Reconstructor):
             return
         source = images_of(trainer)
         labelled = (source.image_set("train"), source.image_set("test")) if self.features == "classifier" else None
@@ -156,8 +158,9 @@ class Fidelity(pl.Callback):
         self.last_card = card
         self.scored_batches = trainer.fit_loop.total_batch_idx
         if trainer.is_global_zero:
-            folder = Path(trainer.default_root_dir) / "evaluation"
-            card.save(folder / f"epoch{trainer.current_epoch:04d}_{card.protocol[self.metrics[0]].replace('@', '_')}.json")
+            name = f"epoch{trainer.current_epoch:04d}_{card.protocol[self.metrics[0]].replace('@', '_')}.json"
+            self.last_path = Path(trainer.default_root_dir) / "evaluation" / name
+            card.save(self.last_path)
         return figures_of(card)
 
 

@@ -9,11 +9,11 @@ import warnings
 from collections.abc import Callable, Sequence
 
 from jsonargparse import ArgumentError
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-from lightning_gen.cli.scoring import evaluate
 from lightning_gen.cli.parsing import condensed, run_function
 from lightning_gen.cli.sampling import sample
+from lightning_gen.cli.scoring import evaluate
 from lightning_gen.cli.training import TrainingCLI, train
 from lightning_gen.errors import InputError
 

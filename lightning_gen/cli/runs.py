@@ -49,7 +49,7 @@ def find_checkpoint(path: Path) -> Path:
     """Find the checkpoint that a path means.
 
     Args:
-        path: a checkpoint, a run's folder (its best, else its last), or the folder of an experiment's runs (its newest).
+        path: a checkpoint, a run's folder (its best, else its last), or the folder of an experiment (its newest run).
 
     Returns:
         The checkpoint.
@@ -77,4 +77,5 @@ def run_of(checkpoint: Path) -> Path:
 
 def best_device() -> str:
     """The accelerator that there is, or the CPU."""
-    return torch.accelerator.current_accelerator().type if torch.accelerator.is_available() else "cpu"
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return "cpu" if accelerator is None else accelerator.type

@@ -1,22 +1,23 @@
 """fit, validate and test: Lightning's own command line, with the suite's run folders, watchers and loggers."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from pytorch_lightning.trainer.states import RunningStage
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from rich.console import Console
 
 from lightning_gen.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from lightning_gen.callbacks.fidelity import Fidelity
 from lightning_gen.callbacks.grids import ReconstructionGrid, SampleGrid
 from lightning_gen.callbacks.interpolation import InterpolationStrip
+from lightning_gen.callbacks.pictures import PictureCallback
 from lightning_gen.cli.runs import find_checkpoint, new_run, newest_run, run_of
 from lightning_gen.data import ImageData
 from lightning_gen.errors import InputError
@@ -24,6 +25,8 @@ from lightning_gen.loggers import RunCSVLogger, WandbRunLogger
 from lightning_gen.models.base import GenerativeModule
 from lightning_gen.models.checkpoint import check_fit, read_checkpoint
 
+RUN = "LIGHTNING_GEN_RUN"
+"""Environment variable by which the processes of a run know its folder."""
 WATCHERS = {
     "samples": SampleGrid,
     "reconstructions": ReconstructionGrid,
@@ -104,12 +107,14 @@ class TrainingCLI(LightningCLI):
             self.run_folder = run_of(checkpoint) if self.subcommand == "fit" else new_run(runs, self.experiment)
         else:
             self.run_folder = new_run(runs, self.experiment)
-        if config.trainer.default_root_dir is None:
-            config.trainer.default_root_dir = str(self.run_folder)
-        self.run_folder = Path(config.trainer.default_root_dir)
+        if first_process():
+            os.environ[RUN] = str(config.trainer.default_root_dir or self.run_folder)
+        # processes that this one starts, and none else, read it there; those of torchrun or srun write nothing
+        self.run_folder = Path(os.environ.get(RUN, self.run_folder))
+        config.trainer.default_root_dir = str(self.run_folder)
         if config.trainer.enable_progress_bar is False:
             del self.trainer_defaults["callbacks"]
-        if not config.trainer.fast_dev_run:
+        if not config.trainer.fast_dev_run and first_process():
             claim(self.run_folder)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -141,9 +146,18 @@ class TrainingCLI(LightningCLI):
             raise InputError(f"{type(self.model).__name__} has no held-out loss; score it with evaluate.py")
         return arguments | {"weights_only": True}
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run, and end the W&B run whatever comes."""
+        try:
+            super()._run_subcommand(subcommand)
+        finally:
+            for logger in self.trainer.loggers:
+                if isinstance(logger, WandbRunLogger):
+                    logger.close()
+
     def after_fit(self) -> None:
-        """Print where everything is, unless the training was interrupted."""
-        if self.trainer.state.stage is not RunningStage.SANITY_CHECKING and not self.trainer.fast_dev_run:
+        """Print where everything is."""
+        if not self.config[self.subcommand].trainer.fast_dev_run:
             summarise(self.trainer, self.run_folder)
 
 
@@ -197,7 +211,7 @@ def claim(folder: Path) -> None:
 
 
 @rank_zero_only
-def summarise(trainer: Trainer, run_folder: Path) -> None:
+def summarise(trainer: Any, run_folder: Path) -> None:
     """Print where a run is, its last sample grid, its scores and how to see it in W&B.
 
     Args:
@@ -205,19 +219,25 @@ def summarise(trainer: Trainer, run_folder: Path) -> None:
         run_folder: the run's folder.
     """
     console = Console()
-    console.print(f"\n[bold]Run[/bold]      {run_folder}", highlight=False)
+    console.print(f"\n[bold]Run[/bold]      {run_folder}", highlight=False, soft_wrap=True)
     for callback in trainer.callbacks:
-        if getattr(callback, "last_path", None) is not None:
-            console.print(f"[bold]Picture[/bold]  {callback.last_path}", highlight=False)
+        if isinstance(callback, PictureCallback) and callback.last_path is not None:
+            console.print(f"[bold]Picture[/bold]  {callback.last_path}", highlight=False, soft_wrap=True)
         if isinstance(callback, BestCheckpoint) and callback.best_model_score is not None:
             score = float(callback.best_model_score)
-            console.print(f"[bold]Best[/bold]     {callback.best_model_path} ({callback.monitor} {score:.4g})")
+            best = f"{callback.best_model_path} ({callback.monitor} {score:.4g})"
+            console.print(f"[bold]Best[/bold]     {best}", highlight=False, soft_wrap=True)
         if isinstance(callback, Fidelity) and callback.last_card is not None:
             console.print(callback.last_card.table())
+            console.print(f"[bold]Card[/bold]     {callback.last_path}", highlight=False, soft_wrap=True)
     for logger in trainer.loggers:
         if isinstance(logger, WandbRunLogger):
-            logger.close()
             if logger.sync_command:
                 console.print(f"[bold]W&B[/bold]      {logger.sync_command}", highlight=False, soft_wrap=True)
             elif logger.url:
                 console.print(f"[bold]W&B[/bold]      {logger.url}", highlight=False, soft_wrap=True)
+
+
+def first_process() -> bool:
+    """Whether this process is the first of the run; known from the environment before any group is joined."""
+    return getattr(rank_zero_only, "rank", 0) == 0

@@ -3,9 +3,9 @@
 For digits and MNIST its features tell the classes apart, which Inception's, learned on photographs, need not; and it
 needs no download. Its scores carry its name: they compare with one another, never with a published FID.
 
-The features are a linear layer's, and labels are not smoothed: the Frechet distance takes features for Gaussian, which
-rectified ones are not, and smoothing draws each class into a point, so that what is wrong within a class no longer shows
-(Mueller et al. 2019, https://arxiv.org/abs/1906.02629).
+The features are a linear layer's, and labels are not smoothed: the Frechet distance takes features for Gaussian,
+which rectified ones are not, and smoothing draws each class into a point, so that what is wrong within a class no
+longer shows (Mueller et al. 2019, https://arxiv.org/abs/1906.02629).
 
 Training is deterministic (own generators, on the CPU, on whatever device is scored), leaves torch's global random
 state alone, and is done once: the weights are cached under the train set's content and the recipe.

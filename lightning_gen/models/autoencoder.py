@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim import Adam
 
-from lightning_gen.models.base import DescentModule, Optimizers
+from lightning_gen.models.base import DescentModule
 from lightning_gen.networks.pairs import NetworkKind, encoder_decoder
 from lightning_gen.types import Batch, Images, ImageShape, Latents, Loss
 
@@ -47,7 +47,7 @@ class Autoencoder(DescentModule):
         """Encoder and decoder."""
         return self.networks
 
-    def configure_optimizers(self) -> Optimizers:
+    def configure_optimizers(self) -> Any:
         """Adam."""
         return self.scheduled(Adam(self.networks.parameters(), self.lr))
 

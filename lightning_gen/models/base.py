@@ -19,16 +19,14 @@ from lightning_gen.noise import mix_seed, randn, seed_global
 from lightning_gen.types import Batch, Images, ImageShape, Labels, Latents, Loss, Randomness
 
 Schedule = Literal["constant", "linear"]
-Optimizers = list[Optimizer] | tuple[list[Optimizer], list[dict[str, Any]]]
-"""Optimizers, or optimizers and their learning-rate schedulers, as Lightning takes them."""
 PROGRESS = ("images_seen", "batches_seen", "ema_images_seen", "noise_seed")
 
 
 class GenerativeModule(LightningModule, ABC):
     """Base of all models: progress is counted in images, and losses are logged by name.
 
-    A subclass names its :meth:`producer`, saves its hyper-parameters and calls :meth:`follow` once it is built. Noise in training is a function
-    of (seed, rank, batch), so ranks differ and a resumed run goes on exactly.
+    A subclass names its :meth:`producer`, saves its hyper-parameters and calls :meth:`follow` once it is
+    built. Noise in training is a function of (seed, rank, batch), so ranks differ and a resumed run goes on exactly.
 
     Args:
         image_shape: (channels, height, width); the command line takes it from the data.
@@ -67,7 +65,7 @@ class GenerativeModule(LightningModule, ABC):
 
     # ---- optimisation
 
-    def scheduled(self, *optimizers: Optimizer) -> Optimizers:
+    def scheduled(self, *optimizers: Optimizer) -> Any:
         """Put optimizers on the model's learning-rate schedule, which counts training batches.
 
         Args:
@@ -119,7 +117,8 @@ class GenerativeModule(LightningModule, ABC):
             batch: the batch that they are means over.
         """
         # a call of log costs a third of a millisecond, which a small network would feel in every step
-        if self.trainer.accumulate_grad_batches > 1 or self.batches_seen % max(1, self.trainer.log_every_n_steps) == 0:
+        trainer: Any = self.trainer
+        if trainer.accumulate_grad_batches > 1 or self.batches_seen % max(1, trainer.log_every_n_steps) == 0:
             self.log_terms("loss", terms, batch)
 
     def log_terms(self, prefix: str, terms: Mapping[str, Tensor], batch: Batch, **options: Any) -> None:
@@ -153,7 +152,7 @@ class GenerativeModule(LightningModule, ABC):
             self.ema_images_seen = self.images_seen
 
     @contextmanager
-    def producing(self) -> Iterator[nn.Module]:
+    def producing(self) -> Iterator[Any]:
         """The network to sample with: the averaged one where there is one and ``use_ema`` is set.
 
         It is in eval mode, so that an image never depends on its batch-mates, and records no gradient. The mode is
@@ -224,15 +223,34 @@ class DescentModule(GenerativeModule):
         return loss.total
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Log the same loss of held-out images, with noise that is the same in every validation.
+        """Log the same loss of held-out images as ``val_loss/name``.
 
         Args:
             batch: the batch.
             batch_idx: its number.
         """
-        seed_global(mix_seed("validation", self.global_rank, batch_idx), self.device)
+        self.log_held_out("val_loss", batch, batch_idx)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Log the same loss of test images as ``test_loss/name``.
+
+        Args:
+            batch: the batch.
+            batch_idx: its number.
+        """
+        self.log_held_out("test_loss", batch, batch_idx)
+
+    def log_held_out(self, prefix: str, batch: Batch, batch_idx: int) -> None:
+        """Log the loss of images that are not trained on, with noise that is the same each time.
+
+        Args:
+            prefix: what the terms' names begin with.
+            batch: the batch.
+            batch_idx: its number.
+        """
+        seed_global(mix_seed("held out", self.global_rank, batch_idx), self.device)
         loss = self.loss(batch)
-        self.log_terms("val_loss", {**loss.terms, "total": loss.total}, batch, sync_dist=True)
+        self.log_terms(prefix, {**loss.terms, "total": loss.total}, batch, sync_dist=True)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step the optimizer, then the moving average: before any callback can save a checkpoint.

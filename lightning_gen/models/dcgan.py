@@ -7,7 +7,7 @@ from torch.optim import Adam
 
 from lightning_gen.losses.adversarial import non_saturating_discriminator, non_saturating_generator
 from lightning_gen.models.adversarial import AdversarialModule
-from lightning_gen.models.base import GaussianLatents, Optimizers
+from lightning_gen.models.base import GaussianLatents
 from lightning_gen.networks.dcgan import DCGANDecoder, DCGANEncoder
 from lightning_gen.noise import randn
 from lightning_gen.types import Batch, Images, ImageShape, Latents, Loss
@@ -59,7 +59,7 @@ class DCGAN(GaussianLatents, AdversarialModule):
         """The discriminator."""
         return [self.discriminator]
 
-    def configure_optimizers(self) -> Optimizers:
+    def configure_optimizers(self) -> Any:
         """Adam for each player, the generator's first."""
         betas = (self.beta1, 0.999)
         return self.scheduled(

@@ -18,7 +18,7 @@ from torch.optim import Adam
 
 from lightning_gen.errors import InputError
 from lightning_gen.losses.likelihood import bernoulli_log_likelihood, gaussian_kl, gaussian_log_likelihood
-from lightning_gen.models.base import DescentModule, GaussianLatents, Optimizers
+from lightning_gen.models.base import DescentModule, GaussianLatents
 from lightning_gen.networks.pairs import NetworkKind, encoder_decoder
 from lightning_gen.types import Batch, Images, ImageShape, Latents, Loss
 
@@ -85,7 +85,7 @@ class VAE(GaussianLatents, DescentModule):
         """Encoder and decoder."""
         return self.networks
 
-    def configure_optimizers(self) -> Optimizers:
+    def configure_optimizers(self) -> Any:
         """Adam on the networks and, where it is learned, sigma."""
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
         return self.scheduled(Adam(trained, self.lr))
