@@ -6,40 +6,17 @@ and without gradients, and modes and random states are afterwards what they were
 one without are the same run.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
 from jaxtyping import UInt8
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.utilities.seed import isolate_rng
-from torch import Tensor, nn
+from torch import Tensor
 
 from lightning_gen.errors import InputError
+from lightning_gen.evaluation.quiet import undisturbed
 from lightning_gen.images import save_png, to_float
 from lightning_gen.types import Images, ImageSource, MediaLogger
-
-
-@contextmanager
-def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Evaluate a model in the middle of training: eval mode, no gradients, every global random state kept.
-
-    Args:
-        model: its submodules' modes are given back one by one, since some may be frozen in eval mode.
-
-    Yields:
-        Nothing.
-    """
-    training = {module: module.training for module in model.modules()}
-    with isolate_rng(include_cuda=torch.cuda.is_available()), torch.no_grad():
-        model.eval()
-        try:
-            yield
-        finally:
-            for module, mode in training.items():
-                module.training = mode
 
 
 def first_images(trainer: Trainer, model: LightningModule, num: int) -> Images | None:
@@ -104,7 +81,7 @@ class PictureCallback(Callback):
         images_seen = int(model.images_seen)
         if trainer.fast_dev_run or not trainer.is_global_zero or images_seen == self._drawn_at:
             return
-        with undisturbed(model), trainer.precision_plugin.forward_context():
+        with undisturbed(model, seed=0), trainer.precision_plugin.forward_context():
             picture = self.draw(trainer, model)
         if picture is None:
             return

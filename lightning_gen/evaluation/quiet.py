@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from pytorch_lightning.utilities.seed import isolate_rng
 from torch import nn
 
 
@@ -17,6 +18,8 @@ def model_device(model: object) -> torch.device:
 def undisturbed(model: object, seed: int) -> Iterator[None]:
     """Run a block with a model in eval mode and torch's global generators set to ``seed``; put everything back.
 
+    The states of NumPy's and Python's global generators are put back as well.
+
     Args:
         model: what is looked at; each of its modules gets its own mode back.
         seed: where the block's global random numbers start, on the CPU and on the model's device.
@@ -26,7 +29,7 @@ def undisturbed(model: object, seed: int) -> Iterator[None]:
     """
     device = model_device(model)
     modes = [(module, module.training) for module in model.modules()] if isinstance(model, nn.Module) else []
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.inference_mode():
+    with isolate_rng(include_cuda=device.type == "cuda"), torch.inference_mode():
         torch.default_generator.manual_seed(seed)
         if device.type == "cuda":
             with torch.cuda.device(device):
