@@ -15,7 +15,6 @@ from torchvision.io import read_image
 
 from lightning_gen.callbacks.grids import ReconstructionGrid, SampleGrid, row_pairs
 from lightning_gen.callbacks.interpolation import InterpolationStrip, line, slerp
-from lightning_gen.callbacks.pictures import PictureCallback
 from lightning_gen.errors import InputError
 from lightning_gen.images import to_float
 from lightning_gen.noise import randn
@@ -336,7 +335,7 @@ def test_unwritable_folder_is_one_clear_line(tmp_path):
         lambda: SampleGrid(num=0),
         lambda: ReconstructionGrid(num=0),
         lambda: InterpolationStrip(steps=1),
-        lambda: PictureCallback(-1),
+        lambda: SampleGrid(-1),
     ],
 )
 def test_bad_arguments_are_named(make):

@@ -6,6 +6,7 @@ and without gradients, and modes and random states are afterwards what they were
 one without are the same run.
 """
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -36,7 +37,7 @@ def first_images(trainer: Trainer, model: LightningModule, num: int) -> Images |
     return trainer.precision_plugin.convert_input(to_float(source.image_set("val")[:num].to(model.device)))
 
 
-class PictureCallback(Callback):
+class PictureCallback(Callback, ABC):
     """Draws one picture each few epochs and at the end of training.
 
     Args:
@@ -56,6 +57,7 @@ class PictureCallback(Callback):
         self.last_path: Path | None = None
         self._drawn_at = -1
 
+    @abstractmethod
     def draw(self, trainer: Trainer, model: LightningModule) -> UInt8[Tensor, "3 height width"] | None:
         """Draw the picture; the networks are in eval mode and the random states are set aside.
 
@@ -66,7 +68,6 @@ class PictureCallback(Callback):
         Returns:
             The picture, or None where the model lacks the capability.
         """
-        raise NotImplementedError
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw after each ``every_n_epochs``-th epoch."""

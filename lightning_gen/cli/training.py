@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,8 @@ class TrainingCLI(LightningCLI):
             for logger in self.trainer.loggers:
                 if isinstance(logger, WandbRunLogger):
                     logger.close()
+            with suppress(OSError):
+                self.run_folder.rmdir()  # a run that failed before it wrote anything leaves no folder
 
     def after_fit(self) -> None:
         """Print where everything is."""
