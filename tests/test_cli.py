@@ -19,6 +19,7 @@ from lightning_gen.cli import main
 from lightning_gen.cli.parsing import gathered
 from lightning_gen.images import save_png
 from tests.cases import CASES
+from tests.test_loggers import figures, history, items, offline_runs
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = ROOT / "configs"
@@ -73,6 +74,21 @@ def test_a_run_leaves_what_the_readme_says(run):
     assert [row["images_seen"] for row in rows if row["fidelity/fid"]] == ["1280", "2560"]
     config = yaml.safe_load((run / "config.yaml").read_text())
     assert config["model"]["init_args"]["width"] == 4
+
+
+def test_the_wandb_run_holds_the_figures_the_settings_the_pictures_and_the_score_card(run):
+    [records] = offline_runs(run)
+    config: dict = {}
+    for record in records:
+        config |= items(record.config.update) | items(record.run.config.update)
+    assert config["width"] == 4
+    assert config["data"]["name"] == "digits"
+    rows = history(records)
+    assert [images_seen for _, images_seen in figures(rows, "fidelity/fid")] == [1280, 2560]
+    assert any(name.startswith("samples") for row in rows for name in row)
+    axes = {record.metric.glob_name or record.metric.name: record.metric.step_metric for record in records}
+    assert axes["*"] == "images_seen"
+    assert any("score_card" in record.artifact.name for record in records if record.HasField("artifact"))
 
 
 def test_summary_says_where_everything_is(place, capsys):

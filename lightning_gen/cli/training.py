@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import RichProgressBar
@@ -54,6 +55,18 @@ class SaveConfig(SaveConfigCallback):
             number += 1
             self.config_filename = f"config_{number}.yaml"
         super().setup(trainer, pl_module, stage)
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Give the loggers what the model's own hyper-parameters do not say: data, trainer, callbacks, seed.
+
+        Args:
+            trainer: the trainer.
+            pl_module: the model.
+            stage: fit, validate or test.
+        """
+        config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        for logger in trainer.loggers:
+            logger.log_hyperparams({name: value for name, value in config.items() if name not in ("model", "config")})
 
 
 class TrainingCLI(LightningCLI):
