@@ -3,12 +3,11 @@
 from lightning_gen.evaluation.card import ScoreCard, protocol_name
 from lightning_gen.evaluation.extractor import Extractor, Features
 from lightning_gen.evaluation.features import EXTRACTORS, make_extractor
-from lightning_gen.evaluation.metrics import HIGHER_IS_BETTER, METRICS
+from lightning_gen.evaluation.metrics import METRICS
 from lightning_gen.evaluation.scoring import UniformNoise, score_reconstructor, score_sampler, score_sets
 
 __all__ = [
     "EXTRACTORS",
-    "HIGHER_IS_BETTER",
     "METRICS",
     "Extractor",
     "Features",

@@ -35,17 +35,6 @@ SUBSET = 1000
 NEIGHBOURS = 3
 FEWEST = {"fid": 2, "isc": SPLITS, "kid": 2, "prc": NEIGHBOURS + 1}
 """Below so many images (of either set; IS looks at the generated ones alone) a metric is undefined."""
-HIGHER_IS_BETTER = {
-    "fid": False,
-    "isc": True,
-    "kid": False,
-    "precision": True,
-    "recall": True,
-    "f_score": True,
-    "mse": False,
-    "psnr": True,
-}
-"""Which way each score improves."""
 WHOLE_TABLE = 20_000
 """Above so many images PRC's distances are computed in parts, lest their table fill the memory."""
 
