@@ -112,6 +112,9 @@ def test_resuming_goes_on_in_the_same_folder_and_loses_nothing(place):
     last = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
     assert last["progress"]["images_seen"] == 2560
     assert last["global_step"] == 10
+    assert fit(place, "--trainer.max_epochs=3", "--name=resume", f"--ckpt_path={folder}") == 0
+    last = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["progress"]["images_seen"] == 3840
 
 
 def test_two_processes_share_one_run(place):

@@ -1,5 +1,6 @@
 """The folders that runs leave: ``<runs>/<name>/<time>/``."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -45,11 +46,12 @@ def newest_run(runs: Path, name: str) -> Path:
     return saved[-1].parent.parent
 
 
-def find_checkpoint(path: Path) -> Path:
+def find_checkpoint(path: Path, order: Sequence[str] = ("best", "last")) -> Path:
     """Find the checkpoint that a path means.
 
     Args:
-        path: a checkpoint, a run's folder (its best, else its last), or the folder of an experiment (its newest run).
+        path: a checkpoint, a run's folder, or the folder of an experiment (its newest run).
+        order: which of a run's checkpoints to take, the first that there is.
 
     Returns:
         The checkpoint.
@@ -62,9 +64,9 @@ def find_checkpoint(path: Path) -> Path:
             raise InputError(f"no checkpoint at {path}: name a .ckpt file or a run's folder")
         return path
     for run in (path, *sorted(path.iterdir(), reverse=True)):  # a run's folder is named by its time
-        for name in ("best.ckpt", "last.ckpt"):
-            if (run / "checkpoints" / name).is_file():
-                return run / "checkpoints" / name
+        for name in order:
+            if (run / "checkpoints" / f"{name}.ckpt").is_file():
+                return run / "checkpoints" / f"{name}.ckpt"
     raise InputError(
         f"no checkpoints/best.ckpt or checkpoints/last.ckpt in {path}: name a .ckpt file or a run's folder"
     )

@@ -116,9 +116,11 @@ class TrainingCLI(LightningCLI):
             self.run_folder = newest_run(runs, self.experiment)
             config.ckpt_path = str(self.run_folder / "checkpoints" / "last.ckpt")
         elif config.ckpt_path is not None:
-            checkpoint = find_checkpoint(Path(config.ckpt_path))
+            going_on = self.subcommand == "fit"
+            order = ("last", "best") if going_on else ("best", "last")
+            checkpoint = find_checkpoint(Path(config.ckpt_path), order)
             config.ckpt_path = str(checkpoint)
-            self.run_folder = run_of(checkpoint) if self.subcommand == "fit" else new_run(runs, self.experiment)
+            self.run_folder = run_of(checkpoint) if going_on else new_run(runs, self.experiment)
         else:
             self.run_folder = new_run(runs, self.experiment)
         if first_process():
