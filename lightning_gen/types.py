@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from jaxtyping import Float, Int64, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
 Images = Float[Tensor, "batch channels height width"]
 StoredImages = UInt8[Tensor, "batch channels height width"]
@@ -120,6 +120,24 @@ class ImageSet(Protocol):
 
 
 @runtime_checkable
+class StackedSet(ImageSet, Protocol):
+    """An image set each of whose images is several labelled images of another set, one after the other in its channels.
+
+    Its classes are the tuples of theirs, numbered in lexical order.
+    """
+
+    @property
+    def parts(self) -> ImageSet:
+        """The set whose images are stacked."""
+        ...
+
+    @property
+    def stacked(self) -> int:
+        """How many of them make an image."""
+        ...
+
+
+@runtime_checkable
 class ImageSource(Protocol):
     """What offers image sets by split; the data module does."""
 
@@ -143,4 +161,32 @@ class CardLogger(Protocol):
 
     def log_score_card(self, card: Mapping[str, Any], key: str = "score_card") -> None:
         """Log a score card, its numbers under ``scores``, under a key."""
+        ...
+
+
+@runtime_checkable
+class AlertLogger(Protocol):
+    """A logger that takes a line of text for whoever watches a run."""
+
+    def log_alert(self, title: str, text: str) -> None:
+        """Log a line under a title."""
+        ...
+
+
+@runtime_checkable
+class TwoPlayers(Protocol):
+    """A model in training whose generators and discriminators step in turn."""
+
+    images_seen: int
+    batches_seen: int
+    last_terms: Mapping[str, Tensor]
+    """The newest value of each loss term, without its graph: ``discriminator``, ``generator``, and, as means over the
+    images and before any sigmoid, ``real_logit`` and ``fake_logit``."""
+
+    def generators(self) -> Sequence[nn.Module]:
+        """The networks that the first optimizer trains."""
+        ...
+
+    def discriminators(self) -> Sequence[nn.Module]:
+        """The networks that the second optimizer trains."""
         ...

@@ -44,6 +44,7 @@ class Linear(Extractor):
     """A random projection: cheap, with logits."""
 
     name, weights_hash, resizer, width, classes = "linear", "0", "none", 8, 4
+    own_classes = True
 
     def __init__(self):
         self.calls = 0
@@ -186,7 +187,7 @@ def test_weak_is_flagged_never_nan_and_undefined_is_refused(digits, tmp_path):
     few = Images("few/test", test.images[:12])
     card = score_sets(few, train, make_extractor("classifier", labelled=digits), metrics=METRICS)
     assert np.isfinite(list(card.scores.values())).all()
-    assert set(card.flags) == {"fid", "isc", "kid"}
+    assert set(card.flags) == {"fid", "isc", "kid", "modes"}
     console = Console(record=True, width=200)
     console.print(card.table())
     text = console.export_text()

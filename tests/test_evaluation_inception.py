@@ -13,8 +13,10 @@ from torch import nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from lightning_gen.errors import InputError
-from lightning_gen.evaluation import EXTRACTORS, METRICS, make_extractor, score_sets
+from lightning_gen.evaluation import EXTRACTORS, make_extractor, score_sets
 from tests.test_evaluation import Images, digit_sets
+
+THEIRS = ("fid", "isc", "kid", "prc")
 
 
 def random_inception(images):
@@ -77,13 +79,13 @@ def test_every_score_is_torch_fidelitys(colour, weights):
         input2=AsDataset(reference.images),
         feature_extractor="inception-v3-compat",
         feature_extractor_weights_path=str(weights),
-        **dict.fromkeys(METRICS, True),
+        **dict.fromkeys(THEIRS, True),
         kid_subset_size=len(reference),
         cuda=False,
         save_cpu_ram=True,  # no worker processes
         verbose=False,
     )
-    card = score_sets(generated, reference, make_extractor("inception", inception_weights=weights), metrics=METRICS)
+    card = score_sets(generated, reference, make_extractor("inception", inception_weights=weights), metrics=THEIRS)
     names = {
         "fid": "frechet_inception_distance",
         "isc": "inception_score_mean",
@@ -101,6 +103,8 @@ def test_every_score_is_torch_fidelitys(colour, weights):
     assert "no antialiasing, to 299x299" in card.resizer
     assert card.notes == ()
     assert "covariance is singular" in card.flags["fid"]
+    with pytest.raises(InputError, match="modes counts the classes of the dataset, which inception does not know"):
+        score_sets(generated, reference, make_extractor("inception", inception_weights=weights), metrics=("modes",))
 
 
 def test_grey_images_are_repeated_and_the_card_says_so(colour, weights):

@@ -22,7 +22,7 @@ def scored():
     torch.manual_seed(0)
     model = Generator(num_classes=10)
     return score_sampler(
-        model, digit_sets()[0], Linear(), metrics=("fid", "isc", "prc"), num_samples=1003, batch_size=64
+        model, digit_sets()[0], Linear(), metrics=("fid", "isc", "prc", "modes"), num_samples=1003, batch_size=64
     )
 
 

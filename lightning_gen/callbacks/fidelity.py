@@ -18,8 +18,9 @@ from lightning_gen.evaluation import (
     score_reconstructor,
     score_sampler,
 )
+from lightning_gen.evaluation.metrics import refuse
 from lightning_gen.evaluation.scoring import MOST_SAMPLES
-from lightning_gen.types import CardLogger, ImageSource, Reconstructor, Sampler
+from lightning_gen.types import CardLogger, ImageSet, ImageSource, Reconstructor, Sampler
 
 
 class Fidelity(pl.Callback):
@@ -37,7 +38,7 @@ class Fidelity(pl.Callback):
     Args:
         every_n_epochs: train epochs between two scorings; the end of training is always scored.
         num_samples: how many images to score; as many as the train split has, at most 10,000, when None.
-        metrics: out of ``fid``, ``isc``, ``kid``, ``prc``.
+        metrics: out of ``fid``, ``isc``, ``kid``, ``prc``, ``modes``.
         features: name of the extractor; None scores nothing.
         inception_weights: file of Inception's weights, for ``features="inception"``.
         batch_size: how many images to draw at once.
@@ -87,7 +88,8 @@ class Fidelity(pl.Callback):
             pl_module: the model.
 
         Raises:
-            InputError: when the data module offers no image sets, or the extractor cannot be made.
+            InputError: when the data module offers no image sets, the extractor cannot be made, or a metric is
+                undefined for what is to be scored.
         """
         self.scored_batches = -1
         dry = getattr(trainer, "fast_dev_run", False)
@@ -101,6 +103,8 @@ class Fidelity(pl.Callback):
             inception_weights=self.inception_weights,
             device=trainer.strategy.root_device,
         )
+        reference = source.image_set("train")
+        refuse(self.metrics, self.extractor, self.num_scored(pl_module, reference), len(reference))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Score when due, before checkpoints are written.
@@ -136,6 +140,11 @@ class Fidelity(pl.Callback):
         """Whether the train epoch that just ended is one to score."""
         return (trainer.current_epoch + 1) % self.every_n_epochs == 0
 
+    def num_scored(self, pl_module: pl.LightningModule, reference: ImageSet) -> int:
+        """How many images to score: no more reconstructions than there are images."""
+        num = min(MOST_SAMPLES, len(reference)) if self.num_samples is None else self.num_samples
+        return num if isinstance(pl_module, Sampler) else min(num, len(reference))
+
     def score(self, trainer: pl.Trainer, pl_module: pl.LightningModule, extractor: Extractor) -> dict[str, float]:
         """Score the model, keep the card, and give the figures to log.
 
@@ -149,11 +158,11 @@ class Fidelity(pl.Callback):
         """
         reference = images_of(trainer).image_set("train")
         options: dict[str, Any] = {"metrics": self.metrics, "batch_size": self.batch_size, "seed": self.seed}
+        num = self.num_scored(pl_module, reference)
         if isinstance(pl_module, Sampler):
-            card = score_sampler(pl_module, reference, extractor, num_samples=self.num_samples, **options)
+            card = score_sampler(pl_module, reference, extractor, num_samples=num, **options)
         else:
             assert isinstance(pl_module, Reconstructor)
-            num = min(self.num_samples or MOST_SAMPLES, len(reference))
             card = score_reconstructor(pl_module, reference, extractor, num_samples=num, **options)
         self.last_card = card
         self.scored_batches = trainer.fit_loop.total_batch_idx

@@ -21,7 +21,7 @@ class SampleGrid(PictureCallback):
     """Samples from noise that stays the same all through training; for a ``Sampler``.
 
     A conditional model (``num_classes`` above 0) is given labels, one class a row, and begins again with the first
-    class where there are more rows than classes.
+    class where there are more rows than classes. Of many classes as many are shown as there are rows, evenly spaced.
 
     Args:
         every_n_epochs: epochs from one picture to the next.
@@ -45,7 +45,8 @@ class SampleGrid(PictureCallback):
         columns = math.ceil(math.sqrt(self.num))
         rows = torch.arange(self.num, device=model.device) // columns
         num_classes = getattr(model, "num_classes", 0)
-        labels = rows % num_classes if num_classes else None
+        step = max(1, num_classes // math.ceil(self.num / columns))
+        labels = rows * step % num_classes if num_classes else None
         images = model.sample(self.num, labels=labels, generator=image_generators(self.seed, range(self.num)))
         return grid(to_uint8(images), columns)
 

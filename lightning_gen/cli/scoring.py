@@ -19,7 +19,7 @@ from lightning_gen.loggers import WandbRunLogger
 from lightning_gen.models.checkpoint import load_model, read_checkpoint
 from lightning_gen.types import ImageSet, Reconstructor, Sampler
 
-Metric = Literal["fid", "isc", "kid", "prc"]
+Metric = Literal["fid", "isc", "kid", "prc", "modes"]
 Split = Literal["train", "val", "test"]
 
 
@@ -49,7 +49,7 @@ def evaluate(
         ckpt: a checkpoint, or a run's folder (its best checkpoint, else its last).
         generated: a folder or zip of images to score, in place of a checkpoint.
         reference: a folder or zip of real images; by default the dataset that the checkpoint was trained on.
-        metrics: fid, isc, kid and prc (precision and recall), one or several.
+        metrics: fid, isc, kid, prc (precision and recall) and modes (classes covered), one or several.
         features: what compares the images: classifier (trained on the labelled dataset itself; the default for a
             checkpoint of labelled data), inception (the published protocol; the default otherwise), or another
             extractor of torch-fidelity.
@@ -70,7 +70,7 @@ def evaluate(
     if (ckpt is None) == (generated is None):
         raise InputError("name either --ckpt, or --generated and --reference, two folders of images")
     if not metrics:
-        raise InputError("--metrics is empty; choose from fid, isc, kid and prc")
+        raise InputError("--metrics is empty; choose from fid, isc, kid, prc and modes")
     for option, value in (("num_samples", num_samples), ("batch_size", batch_size)):
         if value is not None and value < 1:
             raise InputError(f"--{option} is {value}; it must be at least 1")

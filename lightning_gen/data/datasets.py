@@ -26,7 +26,7 @@ from lightning_gen.data.sources import (
 from lightning_gen.errors import InputError
 from lightning_gen.noise import mix_seed
 
-Name = Literal["digits", "mnist", "fashion_mnist", "cifar10", "celeba", "folder"]
+Name = Literal["digits", "mnist", "fashion_mnist", "stacked_mnist", "cifar10", "celeba", "folder"]
 Splits = dict[str, Source]
 
 IDX_FILES = (
@@ -54,8 +54,8 @@ def find(name: Name, root: Path, *, download: bool, holdout: float) -> Splits:
     """
     if name == "digits":
         return _digits()
-    if name == "mnist":
-        return _torchvision(name, MNIST, root, download, f"{IDX_FILES} into {root / 'MNIST' / 'raw'}")
+    if name in ("mnist", "stacked_mnist"):  # the digits that are stacked are MNIST's
+        return _torchvision("mnist", MNIST, root, download, f"{IDX_FILES} into {root / 'MNIST' / 'raw'}")
     if name == "fashion_mnist":
         return _torchvision(name, FashionMNIST, root, download, f"{IDX_FILES} into {root / 'FashionMNIST' / 'raw'}")
     if name == "cifar10":

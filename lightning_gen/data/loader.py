@@ -22,6 +22,7 @@ from jaxtyping import Bool, Int64, UInt8
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
+from lightning_gen.data.stacking import put_together
 from lightning_gen.errors import InputError
 from lightning_gen.noise import mix_seed
 from lightning_gen.types import Labels, StoredImages
@@ -122,20 +123,24 @@ class Loader:
         order: which images make which batch.
         flip_seed: seed of the mirroring of random images; None mirrors none.
         key: hash of the images, by which a resumed run sees whether its data has changed.
+        stacks: where an image of a batch is made of several of the images, their indices ``(n, stacked)``.
     """
 
     def __init__(
         self,
-        images: StoredImages | UInt8[np.ndarray, "num channels height width"],
+        images: StoredImages | UInt8[np.ndarray, "stored channels height width"],
         labels: Int64[np.ndarray, " num"] | None,
         order: Order,
         flip_seed: int | None = None,
         key: str = "",
+        stacks: Int64[np.ndarray, "num stacked"] | None = None,
     ):
         self.images = images
         self.labels = None if labels is None else torch.from_numpy(labels)
-        if isinstance(images, Tensor) and self.labels is not None:
-            self.labels = self.labels.to(images.device)
+        self.stacks = None if stacks is None else torch.from_numpy(stacks)
+        if isinstance(images, Tensor):
+            self.labels = None if self.labels is None else self.labels.to(images.device)
+            self.stacks = None if self.stacks is None else self.stacks.to(images.device)
         self.sampler, self.batch_sampler = order, None  # Lightning asks for both
         self.flip_seed = flip_seed
         self.key = key
@@ -174,10 +179,13 @@ class Loader:
         return [self.key, order.seed, order.num_images, order.batch_size, order.ranks]
 
     def _gather(self, batch: int, index: Int64[Tensor, " batch"]) -> StoredBatch:
+        rows = index if self.stacks is None else self.stacks.index_select(0, index).flatten()
         if isinstance(self.images, Tensor):
-            images = self.images.index_select(0, index)
+            images = self.images.index_select(0, rows)
         else:
-            images = torch.from_numpy(np.asarray(self.images[index.numpy()]))
+            images = torch.from_numpy(np.asarray(self.images[rows.numpy()]))
+        if self.stacks is not None:
+            images = put_together(images, self.stacks.shape[1])
         labels = None if self.labels is None else self.labels.index_select(0, index)
         return StoredBatch(images, labels, self._flips(batch, len(images)))
 

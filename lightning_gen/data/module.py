@@ -14,6 +14,7 @@ from lightning_gen.data.decode import Framing
 from lightning_gen.data.loader import Loader, Order, StoredBatch
 from lightning_gen.data.packing import OnCorrupt, PackedImages, pack, scan_once, store_beside
 from lightning_gen.data.sources import Source
+from lightning_gen.data.stacking import STACKED_SIZES, StackedImages, stack
 from lightning_gen.errors import InputError
 from lightning_gen.images import to_float
 from lightning_gen.types import Batch, ImageSet, ImageShape
@@ -22,18 +23,30 @@ Cache = Literal["auto", "device", "memory", "disk"]
 
 
 class Known(NamedTuple):
-    """What is known of a dataset before one looks: default size, channels, classes, and the crop before resizing."""
+    """What is known of a dataset before one looks.
+
+    Attributes:
+        size: default height and width.
+        channels: of an image.
+        num_classes: 0 where there are no labels.
+        crop: side of the centre square that is cut out before resizing.
+        padded: whether the images grow to the default size by a black border.
+        stacked: how many images of the source make one image.
+    """
 
     size: int
     channels: int
     num_classes: int
     crop: int | None = None
+    padded: bool = False
+    stacked: int = 1
 
 
 KNOWN = {
     "digits": Known(16, 1, 10),
-    "mnist": Known(32, 1, 10),
-    "fashion_mnist": Known(32, 1, 10),
+    "mnist": Known(32, 1, 10, padded=True),
+    "fashion_mnist": Known(32, 1, 10, padded=True),
+    "stacked_mnist": Known(32, 3, 1000, padded=True, stacked=3),
     "cifar10": Known(32, 3, 10),
     "celeba": Known(64, 3, 0, crop=148),
 }
@@ -50,15 +63,18 @@ class ImageData(LightningDataModule):
 
     Args:
         name: the dataset. ``digits`` (1,797 handwritten digits of scikit-learn, nothing to download), ``mnist``,
-            ``fashion_mnist``, ``cifar10``, ``celeba``, or ``folder``: any folder or zip of images, in class sub-folders
-            or not, under ``train`` and ``val`` (``valid``, ``validation``) or ``test`` or not.
-        root: where the data lies, in torchvision's layout (``root/MNIST/raw``, ``root/cifar-10-batches-py``,
-            ``root/celeba``); CelebA also as ``img_align_celeba`` or ``img_align_celeba.zip`` right in ``root``;
-            for ``folder``, the folder or zip itself.
+            ``fashion_mnist``, ``stacked_mnist`` (three random digits of MNIST as the channels of one image, 1,000
+            classes), ``cifar10``, ``celeba``, or ``folder``: any folder or zip of images, in class sub-folders or not,
+            under ``train`` and ``val`` (``valid``, ``validation``) or ``test`` or not.
+        root: where the data lies, in torchvision's layout (``root/MNIST/raw``, also for ``stacked_mnist``;
+            ``root/cifar-10-batches-py``, ``root/celeba``); CelebA also as ``img_align_celeba`` or
+            ``img_align_celeba.zip`` right in ``root``; for ``folder``, the folder or zip itself.
         image_size: height and width of the images; by default 16 for digits, 64 for celeba and folder, 32 for the
             others. Images are cut to the largest centred square (CelebA to the customary 148) and resized with an
-            antialiased bicubic filter; MNIST and Fashion-MNIST are padded from 28 to exactly 32 with black.
+            antialiased bicubic filter; MNIST (stacked or not) and Fashion-MNIST are padded from 28 to exactly 32 with
+            black.
         channels: 1 for grey or 3 for RGB; by default as in the source: 3 as soon as one image has colour.
+            ``stacked_mnist`` has 3.
         batch_size: images in a training batch, on each process.
         eval_batch_size: images in a validation or test batch at most, on each process; ``batch_size`` by default.
         flip: mirror random training images left to right.
@@ -98,6 +114,8 @@ class ImageData(LightningDataModule):
                 raise InputError(f"data.{option} is {choice!r}: it must be one of {', '.join(get_args(allowed))}")
         if channels not in (None, 1, 3):
             raise InputError(f"data.channels is {channels}: it must be 1 (grey) or 3 (RGB)")
+        if name == "stacked_mnist" and channels == 1:
+            raise InputError("data.channels is 1: the three digits of stacked_mnist are its channels, so it has 3")
         sizes = {"image_size": image_size, "batch_size": batch_size, "eval_batch_size": eval_batch_size}
         for option, value in sizes.items():
             if value is not None and value < 1:
@@ -154,7 +172,7 @@ class ImageData(LightningDataModule):
         """
         if split not in ("train", "val", "test"):
             raise InputError(f"split {split!r} is none of train, val and test")
-        return self._packed[split]
+        return self._sets[split]
 
     def prepare_data(self) -> None:
         """Decode the images, in one process; Lightning lets the others wait."""
@@ -196,14 +214,15 @@ class ImageData(LightningDataModule):
     def _loader(
         self, split: str, batch_size: int, *, shuffle: bool = False, drop_last: bool = False, flip: bool = False
     ) -> Loader:
-        packed = self._packed[split]
+        served, packed = self._sets[split], self._packed[split]
         rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        order = Order(len(packed), batch_size, rank, ranks, self.seed if shuffle else None, drop_last)
+        order = Order(len(served), batch_size, rank, ranks, self.seed if shuffle else None, drop_last)
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         tier = _tier(packed.array.nbytes, device, ranks) if self.cache == "auto" else self.cache
         array = packed.array if tier == "disk" else np.array(packed.array)
         images = torch.from_numpy(array).to(device) if tier == "device" and device.type != "cpu" else array
-        return Loader(images, packed.labels, order, self.seed if flip else None, packed.key)
+        stacks = served.stacks if isinstance(served, StackedImages) else None
+        return Loader(images, served.labels, order, self.seed if flip else None, served.key, stacks)
 
     @cached_property
     def _known(self) -> Known:
@@ -220,10 +239,22 @@ class ImageData(LightningDataModule):
         return known._replace(channels=channels or known.channels)
 
     @cached_property
+    def _sets(self) -> dict[str, PackedImages | StackedImages]:
+        """What is served of each split."""
+        if self._known.stacked == 1:
+            return {**self._packed}
+        sets: dict[str, PackedImages | StackedImages] = {
+            split: stack(f"{self.dataset}/{split}", self._packed[split], num, self._known.stacked)
+            for split, num in STACKED_SIZES.items()
+        }
+        return sets | {"val": sets["test"]}
+
+    @cached_property
     def _packed(self) -> dict[str, PackedImages]:
+        """What lies decoded on disk of each split."""
         channels, size, _ = self.image_shape
-        padded = self.dataset in ("mnist", "fashion_mnist") and size == 32
-        framing = Framing(channels, size, self._known.crop, padded)
+        known = self._known
+        framing = Framing(channels // known.stacked, size, known.crop, known.padded and size == known.size)
         splits = self._find()
         unique = {source.name: source for source in splits.values()}
         packed = {

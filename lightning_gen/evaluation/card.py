@@ -16,6 +16,8 @@ from lightning_gen.cache import atomic
 from lightning_gen.types import ImageShape
 
 Subject = Literal["samples", "reconstructions", "folder"]
+METRIC_OF = {"precision": "prc", "recall": "prc", "f_score": "prc", "modes_kl": "modes"}
+"""The metric that gives a score, where it is called otherwise."""
 PACKAGES = ("lightning_gen", "torch", "torchvision", "torch-fidelity", "pytorch-lightning", "numpy")
 
 
@@ -50,8 +52,9 @@ class ScoreCard:
     """Scores and the facts that they depend on.
 
     Attributes:
-        scores: value by name: ``fid``, ``isc``, ``isc_std``, ``kid``, ``kid_std``, ``precision``, ``recall`` ...
-        metrics: what was asked for, out of ``fid``, ``isc``, ``kid``, ``prc``.
+        scores: value by name: ``fid``, ``isc``, ``isc_std``, ``kid``, ``kid_std``, ``precision``, ``recall``,
+            ``modes``, ``modes_kl`` ...
+        metrics: what was asked for, out of ``fid``, ``isc``, ``kid``, ``prc``, ``modes``.
         protocol: name of the protocol by metric, e.g. ``fid10k_train``.
         subject: whether samples, reconstructions or a folder's images were scored.
         generated: name of the set scored, or the model's class.
@@ -65,6 +68,7 @@ class ScoreCard:
         extractor_accuracy: the extractor's accuracy on test images, where known.
         resizer: how images were resized before the extractor.
         image_shape: (channels, height, width) of the images scored.
+        num_modes: how many modes there are to be found; None where they were not counted.
         seed: of the samples.
         labels: how classes were chosen for a conditional model; None where there are none.
         weights: whether the averaged or the raw weights were used; None where there is no model.
@@ -94,6 +98,7 @@ class ScoreCard:
     image_shape: ImageShape
     precision: str
     extractor_accuracy: float | None = None
+    num_modes: int | None = None
     seed: int | None = None
     labels: str | None = None
     weights: Literal["ema", "raw"] | None = None
@@ -139,7 +144,9 @@ class ScoreCard:
                 continue
             spread = self.scores.get(f"{name}_std")
             text = f"{value:.5g}" + ("" if spread is None else f" ± {spread:.2g}")
-            metric = "prc" if name in ("precision", "recall", "f_score") else name
+            if name == "modes" and self.num_modes is not None:
+                text = f"{value:,.0f} of {self.num_modes:,}"
+            metric = METRIC_OF.get(name, name)
             row = [name, text, self.protocol.get(metric, "")]
             table.add_row(*map(escape, row + [self.flags.get(metric, "")] * bool(self.flags)))
         return table

@@ -78,6 +78,7 @@ class Classifier(Extractor):
 
     def __init__(self, arrays: Arrays, device: torch.device | str = "cpu") -> None:
         self.name = "classifier"
+        self.own_classes = True
         self.device = torch.device(device)
         self.shape = tuple(arrays["image_shape"].tolist())
         self.classes = len(arrays["head.bias"])
@@ -100,6 +101,53 @@ class Classifier(Extractor):
         with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
             vectors, logits = self.network(classifier_input(images.to(self.device)))
         return Features(vectors.cpu(), logits.cpu())
+
+
+class StackedClassifier(Extractor):
+    """The extractor ``classifier`` of images that are several images stacked in their channels (``StackedSet``).
+
+    The classifier of those images looks at each by itself. With f_i its features and p_i its class probabilities for
+    the i-th,
+
+        features = (f_1, ..., f_k),    logit of the class (c_1, ..., c_k) = log p_1(c_1) + ... + log p_k(c_k)
+
+    so the likeliest class is that of the likeliest classes (Metz et al. 2017, https://arxiv.org/abs/1611.02163).
+
+    Args:
+        part: classifier of the images that are stacked.
+        stacked: how many make one.
+    """
+
+    def __init__(self, part: Classifier, stacked: int) -> None:
+        self.name = part.name
+        self.own_classes = True
+        self.part = part
+        self.stacked = stacked
+        self.weights_hash = part.weights_hash
+        self.resizer = part.resizer
+        self.accuracy = part.accuracy
+        self.width = stacked * part.width
+        self.classes = part.classes**stacked
+        self.shape = (stacked * part.shape[0], *part.shape[1:])
+
+    def __call__(self, images: StoredImages) -> Features:
+        """Extract features and logits; see the base class."""
+        if tuple(images.shape[1:]) != self.shape:
+            raise InputError(
+                f"the classifier learned to see {self.stacked} images in the channels of one of {self.shape}, and "
+                f"cannot see {tuple(images.shape[1:])}"
+            )
+        vectors, logits = self.part(images.reshape(-1, *self.part.shape))
+        assert logits is not None
+        logs = logits.log_softmax(1).unflatten(0, (-1, self.stacked))  # (images, stacked, classes of a part)
+        joint = logs[:, 0]
+        for more in logs.unbind(1)[1:]:
+            joint = (joint[:, :, None] + more[:, None, :]).flatten(1)
+        return Features(vectors.unflatten(0, (-1, self.stacked)).flatten(1), joint)
+
+    def notes(self, channels: int) -> list[str]:
+        """State what the accuracy is of; see the base class."""
+        return [f"{self.stacked} images stacked in the channels, classified one by one; the test accuracy is of one"]
 
 
 def classifier_input(images: StoredImages) -> Float[Tensor, "batch channels _ _"]:

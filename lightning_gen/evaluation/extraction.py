@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lightning_gen.evaluation.extractor import Extractor, Features
 from lightning_gen.evaluation.files import Arrays, cache_path, read_arrays, write_arrays
-from lightning_gen.evaluation.metrics import Reference, statistics
+from lightning_gen.evaluation.metrics import LOGITS_ALONE, Reference, statistics
 from lightning_gen.evaluation.ranks import Ranks
 from lightning_gen.types import ImageSet, ImageShape, StoredImages
 
@@ -31,7 +31,12 @@ class Extracted(NamedTuple):
 
 
 def extract(
-    draw: Callable[[range], Drawn], num: int, extractor: Extractor, batch_size: int, ranks: Ranks
+    draw: Callable[[range], Drawn],
+    num: int,
+    extractor: Extractor,
+    batch_size: int,
+    ranks: Ranks,
+    metrics: Sequence[str] = (),
 ) -> Extracted | None:
     """Extract the features of ``num`` images; every rank does its share.
 
@@ -41,10 +46,13 @@ def extract(
         extractor: what looks at them.
         batch_size: how many are drawn at once.
         ranks: the processes that share the work.
+        metrics: what the features are for; logits are kept only for metrics that look at them, since those of many
+            classes outweigh the features.
 
     Returns:
         The whole on rank 0, None on the others.
     """
+    with_logits = bool({*LOGITS_ALONE} & {*metrics})
     columns: dict[str, list[Tensor]] = {}
     shape: tuple[int, ...] = ()
     share = ranks.share(num)
@@ -53,7 +61,7 @@ def extract(
         shape = tuple(images.shape[1:])
         features = extractor(images)
         found = {"vectors": features.vectors} | {f"figure/{name}": figure.cpu() for name, figure in figures.items()}
-        if features.logits is not None:
+        if with_logits and features.logits is not None:
             found["logits"] = features.logits
         for name, rows in found.items():
             columns.setdefault(name, []).append(rows)

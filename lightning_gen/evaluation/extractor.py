@@ -27,6 +27,7 @@ class Extractor(ABC):
         resizer: what resizing is done to the images before the network, in words.
         width: length of a feature vector.
         classes: how many classes its logits tell apart; 0 where it has no logits, so that IS is undefined.
+        own_classes: whether these are the classes of the dataset that is scored, so that ``modes`` may count them.
         accuracy: the share of test images that it classifies right, where that was measured.
     """
 
@@ -35,6 +36,7 @@ class Extractor(ABC):
     resizer: str
     width: int
     classes: int = 0
+    own_classes: bool = False
     accuracy: float | None = None
 
     @abstractmethod

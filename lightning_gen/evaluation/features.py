@@ -5,11 +5,11 @@ from pathlib import Path
 import torch
 
 from lightning_gen.errors import InputError
-from lightning_gen.evaluation.classifier import Classifier, trained
+from lightning_gen.evaluation.classifier import Classifier, StackedClassifier, trained
 from lightning_gen.evaluation.extractor import Extractor
 from lightning_gen.evaluation.pretrained import PRETRAINED, Inception, Pretrained
 from lightning_gen.evaluation.ranks import ranks
-from lightning_gen.types import ImageSet
+from lightning_gen.types import ImageSet, StackedSet
 
 EXTRACTORS = ("inception", "classifier", *PRETRAINED[1:])
 
@@ -27,7 +27,8 @@ def make_extractor(
 
     Args:
         name: out of ``EXTRACTORS``.
-        labelled: train and test images of the dataset, which ``classifier`` learns from.
+        labelled: train and test images of the dataset, which ``classifier`` learns from; where these are several
+            images stacked in the channels of one, it learns from those.
         inception_weights: file of torch-fidelity's Inception weights, for ``inception``; downloaded when None.
         device: where the extractor runs.
 
@@ -45,6 +46,9 @@ def make_extractor(
     with ranks() as together:
         if name == "classifier" and labelled is not None:
             train, test = labelled
+            if isinstance(train, StackedSet) and isinstance(test, StackedSet):
+                parts = train.parts, test.parts
+                return StackedClassifier(Classifier(together.first(lambda: trained(*parts)), device), train.stacked)
             return Classifier(together.first(lambda: trained(train, test)), device)
 
         def load() -> Extractor:

@@ -85,7 +85,7 @@ def score_sampler(
     }
     with ranks() as together:
         with undisturbed(model, mix_seed(seed, "score", together.rank)):
-            generated = extract(draw, num, extractor, batch_size, together)
+            generated = extract(draw, num, extractor, batch_size, together, metrics)
         return score(generated, reference, extractor, metrics, batch_size, together, split, facts)
 
 
@@ -143,7 +143,7 @@ def score_reconstructor(
     }
     with ranks() as together:
         with undisturbed(model, mix_seed(seed, "score", together.rank)):
-            generated = extract(draw, num, extractor, batch_size, together)
+            generated = extract(draw, num, extractor, batch_size, together, metrics)
         return score(generated, images, extractor, metrics, batch_size, together, split, facts)
 
 
@@ -180,7 +180,7 @@ def score_sets(
         "precision": precision(extractor),
     }
     with ranks() as together:
-        extracted = extract(from_set(generated), len(generated), extractor, batch_size, together)
+        extracted = extract(from_set(generated), len(generated), extractor, batch_size, together, metrics)
         return score(extracted, reference, extractor, metrics, batch_size, together, split, facts)
 
 
@@ -256,6 +256,7 @@ def score(
             extractor_accuracy=extractor.accuracy,
             resizer=extractor.resizer,
             image_shape=generated.image_shape,
+            num_modes=extractor.classes if "modes" in metrics else None,
             notes=tuple(notes),
             flags=flags,
             **facts,
