@@ -76,3 +76,28 @@ def randn(num: int, *shape: int, generator: Randomness = None, device: torch.dev
         raise ValueError(f"{len(generator)} generators for {num} images")
     rows: Sequence[Tensor] = [torch.randn(*shape, generator=one, device=one.device) for one in generator]
     return torch.stack([row.to(device) for row in rows])
+
+
+def integers(num: int, high: int, *, generator: Randomness = None, device: torch.device | str = "cpu") -> Tensor:
+    """Integers in [0, high), evenly drawn, the i-th from the i-th generator where there are several.
+
+    Args:
+        num: how many.
+        high: the bound, which is not drawn.
+        generator: as in :func:`randn`.
+        device: where they are wanted.
+
+    Returns:
+        int64 (num) on ``device``.
+
+    Raises:
+        ValueError: when the number of generators is not ``num``.
+    """
+    if generator is None:
+        return torch.randint(high, (num,), device=device)
+    if isinstance(generator, torch.Generator):
+        return torch.randint(high, (num,), generator=generator, device=generator.device).to(device)
+    if len(generator) != num:
+        raise ValueError(f"{len(generator)} generators for {num} images")
+    rows = [torch.randint(high, (1,), generator=one, device=one.device) for one in generator]
+    return torch.cat([row.to(device) for row in rows])

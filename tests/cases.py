@@ -3,10 +3,20 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from lightning_gen.models.acgan import ACGAN
 from lightning_gen.models.autoencoder import Autoencoder
 from lightning_gen.models.base import GenerativeModule
+from lightning_gen.models.conditional_gan import ConditionalGAN
 from lightning_gen.models.dcgan import DCGAN
+from lightning_gen.models.gan import GAN
+from lightning_gen.models.lsgan import LSGAN
+from lightning_gen.models.projection_gan import ProjectionGAN
+from lightning_gen.models.r1gan import R1GAN
+from lightning_gen.models.sngan import SNGAN
+from lightning_gen.models.unrolled_gan import UnrolledGAN
 from lightning_gen.models.vae import VAE
+from lightning_gen.models.wgan import WGAN
+from lightning_gen.models.wgan_gp import WGANGP
 
 
 @dataclass(frozen=True)
@@ -20,12 +30,25 @@ class Case:
     """Hyper-parameters, small enough for a test, under which the battery runs."""
     tiny: dict[str, Any] = field(default_factory=dict)
     """Hyper-parameters that make any of the configs small enough to take a step in a test."""
+    sides: tuple[int, ...] = (8, 28, 64, 100, 128)
+    """Sides of images that the model makes."""
 
     def build(self, variant: int = 0, **overrides: Any) -> GenerativeModule:
         return self.model(**{"image_shape": (1, 16, 16), **self.tiny, **self.variants[variant], **overrides})
 
 
 SMALL = {"width": 4, "latent_dim": 6}
+CLASSES = {"num_classes": 10}
+PLAYERS = {"discriminator", "generator", "real_logit", "fake_logit"}
+REMEDIES = {
+    "minibatch": "discrimination",
+    "packing": 2,
+    "instance_noise": 0.1,
+    "instance_noise_images": 100,
+    "augment": ("color", "translation", "cutout"),
+    "clip": 1.0,
+}
+RESIDUAL_SIDES = (16, 32, 64, 128)
 
 CASES = [
     Case(
@@ -46,10 +69,87 @@ CASES = [
         tiny=SMALL,
     ),
     Case(
+        GAN,
+        terms=PLAYERS,
+        configs=("gan_digits", "gan_mnist"),
+        variants=({"hidden": (16, 12)}, {"hidden": (12,), "loss": "minimax", **REMEDIES, "label_smoothing": 0.1}),
+        tiny={"latent_dim": 6},
+    ),
+    Case(
         DCGAN,
-        terms={"discriminator", "generator", "real_logit", "fake_logit"},
-        configs=("dcgan_digits", "dcgan_mnist", "dcgan_cifar10", "dcgan_celeba"),
-        variants=({"ema_half_life": 50.0}, {"n_critic": 2, "clip": 1.0, "lr_schedule": "linear", "accumulate": 2}),
+        terms=PLAYERS,
+        configs=("dcgan_digits", "dcgan_mnist", "dcgan_stacked_mnist", "dcgan_cifar10", "dcgan_celeba"),
+        variants=(
+            {"ema_half_life": 50.0},
+            {"n_critic": 2, "clip": 1.0, "lr_schedule": "linear", "accumulate": 2},
+            {"minibatch": "stddev", "packing": 2, "label_smoothing": 0.1},
+        ),
+        tiny=SMALL,
+    ),
+    Case(
+        LSGAN,
+        terms=PLAYERS,
+        configs=("lsgan_digits", "lsgan_mnist"),
+        variants=({}, {"coding": "-1-1-0", **REMEDIES, "label_smoothing": 0.1}),
+        tiny=SMALL,
+    ),
+    Case(
+        WGAN,
+        terms=PLAYERS,
+        configs=("wgan_digits", "wgan_mnist"),
+        variants=({"n_critic": 2}, {"n_critic": 1, **REMEDIES}),
+        tiny=SMALL,
+    ),
+    Case(
+        WGANGP,
+        terms=PLAYERS | {"gradient_penalty"},
+        configs=("wgan_gp_digits", "wgan_gp_mnist"),
+        variants=({"n_critic": 2}, {"n_critic": 1, "penalty_every": 2, "accumulate": 2, **REMEDIES, "packing": 2}),
+        tiny=SMALL,
+    ),
+    Case(
+        SNGAN,
+        terms=PLAYERS,
+        configs=("sngan_digits", "sngan_mnist"),
+        # a rate at which the hinge's margin is left in a few batches: within it the bias is pulled to both sides alike
+        variants=({"n_critic": 2, "discriminator_lr": 0.02}, {"n_critic": 1, "network": "dcgan", **REMEDIES}),
+        tiny=SMALL,
+        sides=RESIDUAL_SIDES,
+    ),
+    Case(
+        R1GAN,
+        terms=PLAYERS | {"r1"},
+        configs=("r1gan_digits", "r1gan_mnist"),
+        variants=({}, {"penalty_every": 3, **REMEDIES, "label_smoothing": 0.1}),
+        tiny=SMALL,
+    ),
+    Case(
+        ConditionalGAN,
+        terms=PLAYERS,
+        configs=("conditional_gan_digits", "conditional_gan_mnist"),
+        variants=(CLASSES, {**CLASSES, "network": "mlp", "hidden": (12,), **REMEDIES}),
+        tiny=SMALL,
+    ),
+    Case(
+        ProjectionGAN,
+        terms=PLAYERS,
+        configs=("projection_gan_digits", "projection_gan_mnist"),
+        variants=({**CLASSES, "n_critic": 2, "discriminator_lr": 0.02}, {**CLASSES, "n_critic": 1, **REMEDIES}),
+        tiny=SMALL,
+        sides=RESIDUAL_SIDES,
+    ),
+    Case(
+        ACGAN,
+        terms=PLAYERS | {"real_class", "fake_class"},
+        configs=("acgan_digits", "acgan_mnist"),
+        variants=(CLASSES, {**CLASSES, **REMEDIES}),
+        tiny=SMALL,
+    ),
+    Case(
+        UnrolledGAN,
+        terms=PLAYERS,
+        configs=("unrolled_gan_digits", "unrolled_gan_mnist"),
+        variants=({"unrolled_steps": 2}, {"unrolled_steps": 1, **REMEDIES}),
         tiny=SMALL,
     ),
 ]

@@ -10,7 +10,7 @@ from lightning_gen.errors import InputError
 from lightning_gen.losses.adversarial import non_saturating_discriminator, non_saturating_generator
 from lightning_gen.models.adversarial import AdversarialModule, frozen, split
 from lightning_gen.models.dcgan import DCGAN
-from lightning_gen.networks.dcgan import DCGANDecoder, DCGANEncoder
+from lightning_gen.networks.dcgan import DCGANBody, DCGANDecoder
 from lightning_gen.noise import randn
 from lightning_gen.types import Batch, Loss
 from tests.helpers import loader, trainer
@@ -117,7 +117,7 @@ def test_accumulated_parts_equal_the_large_batch():
 
 def strip_batch_norm(model: DCGAN) -> None:
     for network in model.modules():
-        if isinstance(network, DCGANEncoder | DCGANDecoder):
+        if isinstance(network, DCGANBody | DCGANDecoder):
             network.layers = nn.Sequential(
                 *(layer for layer in network.layers if not isinstance(layer, nn.BatchNorm2d))
             )
@@ -225,7 +225,10 @@ def test_the_papers_initialisation_and_layers():
         64,
         3,
     ]
-    assert [m.out_channels for m in model.discriminator.modules() if isinstance(m, nn.Conv2d)] == [64, 128, 256, 512, 1]
+    assert [m.out_channels for m in model.discriminator.modules() if isinstance(m, nn.Conv2d)] == [64, 128, 256, 512]
+    # the last convolution's kernel is as large as its map: a linear layer
+    assert model.discriminator.head.weight.shape == (1, 512 * 4 * 4)
+    assert model.discriminator.head.weight.std().item() == pytest.approx(0.02, rel=0.05)
 
 
 @pytest.mark.parametrize("shape", [(1, 7, 7), (1, 129, 129), (3, 32, 16)])

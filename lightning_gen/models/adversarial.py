@@ -4,11 +4,14 @@ In each training batch the discriminator steps; in every ``n_critic``-th batch t
 
     fakes = generate(batch)
     descend on discriminator_loss(batch, fakes without their graph)
+        + every penalty_every-th batch: penalty_every * discriminator_penalty(batch, fakes without their graph)
     every n_critic-th batch: descend on generator_loss(batch, fakes)
 
 Goodfellow et al. 2014 (https://arxiv.org/abs/1406.2661), algorithm 1, and Arjovsky et al. 2017
 (https://arxiv.org/abs/1701.07875), algorithm 1. The generator's step reuses the batch's fakes: its weights have not
-changed since, so drawing others would cost a forward pass and give the same in expectation.
+changed since, so drawing others would cost a forward pass and give the same in expectation. A penalty that is computed
+seldom and weighted up by the same factor has the same mean gradient (lazy regularisation, Karras et al. 2020,
+https://arxiv.org/abs/1912.04958, section 3.1).
 
 Gradients are averaged over the ranks here and not by DistributedDataParallel's hooks, which expect one backward pass
 through all parameters in each step and so fail, or wait for ever, with several players.
@@ -39,10 +42,19 @@ class AdversarialModule(GenerativeModule):
         n_critic: batches in which the discriminator steps for one in which the generator does.
         accumulate: parts that a batch is cut into, whose gradients are accumulated: one step with less memory.
         clip: largest 2-norm of each player's gradient, after unscaling under mixed precision; none when None.
+        penalty_every: batches between two of the model's penalties, whose weight grows by the same factor.
         **kwargs: see :class:`GenerativeModule`.
     """
 
-    def __init__(self, *, n_critic: int = 1, accumulate: int = 1, clip: float | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        n_critic: int = 1,
+        accumulate: int = 1,
+        clip: float | None = None,
+        penalty_every: int = 1,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if n_critic < 1:
             raise InputError(f"model.n_critic is {n_critic}; it must be at least 1")
@@ -50,8 +62,13 @@ class AdversarialModule(GenerativeModule):
             raise InputError(f"model.accumulate is {accumulate}; it must be at least 1")
         if clip is not None and clip <= 0:
             raise InputError(f"model.clip is {clip}; it must be above 0, or null for no clipping")
-        self.n_critic, self.accumulate, self.clip = n_critic, accumulate, clip
+        if penalty_every < 1:
+            raise InputError(f"model.penalty_every is {penalty_every}; it must be at least 1")
+        if penalty_every > 1 and type(self).discriminator_penalty is AdversarialModule.discriminator_penalty:
+            raise InputError(f"model.penalty_every is {penalty_every}, and {type(self).__name__} has no penalty")
+        self.n_critic, self.accumulate, self.clip, self.penalty_every = n_critic, accumulate, clip, penalty_every
         self.automatic_optimization = False
+        self.last_terms: dict[str, Tensor] = {}
 
     # ---- what a model supplies
 
@@ -98,6 +115,23 @@ class AdversarialModule(GenerativeModule):
             The loss and its terms.
         """
 
+    def discriminator_penalty(self, batch: Batch, fakes: Any) -> Loss | None:
+        """A penalty on the discriminators, computed in every ``penalty_every``-th batch; none by default.
+
+        It is called with automatic mixed precision switched off: a gradient's norm needs float32.
+
+        Args:
+            batch: real images.
+            fakes: what :meth:`generate` gave, without its graph and in the type of the real images.
+
+        Returns:
+            The penalty and its terms.
+        """
+        return None
+
+    def constrain(self) -> None:
+        """Called after each step of the discriminators: where their weights are held in bounds; nothing by default."""
+
     # ---- the step
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
@@ -115,6 +149,7 @@ class AdversarialModule(GenerativeModule):
 
         parts = split(batch, self.accumulate)
         generator_turn = (self.batches_seen + 1) % self.n_critic == 0
+        penalty_turn = self.batches_seen % self.penalty_every == 0
         reuse = generator_turn and len(parts) == 1
         terms: dict[str, Tensor] = {}
         fakes: Any = None
@@ -123,8 +158,11 @@ class AdversarialModule(GenerativeModule):
             for part in parts:
                 with torch.set_grad_enabled(reuse):
                     fakes = self.generate(part)
-                loss = self.discriminator_loss(part, pytree.tree_map(torch.detach, fakes))
-                self.add_gradient(loss, len(parts), terms)
+                detached = pytree.tree_map(torch.detach, fakes)
+                self.add_gradient(self.discriminator_loss(part, detached), len(parts), terms)
+                if penalty_turn and (penalty := self.penalise(part, detached)) is not None:
+                    self.add_gradient(penalty, len(parts), terms)
+        self.constrain()
         if generator_turn:
             with frozen(self.discriminators()), self.descending(generator_optimizer, self.generators()):
                 for part in parts:
@@ -137,7 +175,26 @@ class AdversarialModule(GenerativeModule):
             self.update_average()
         for scheduler in self.schedulers():
             scheduler.step()
-        self.log_step(terms, batch)
+        self.last_terms.update(terms)
+        self.log_step(self.last_terms, batch)
+
+    def penalise(self, batch: Batch, fakes: Any) -> Loss | None:
+        """The penalty of a batch in full precision, weighted for the batches that go without.
+
+        Args:
+            batch: real images.
+            fakes: the fakes, without their graph.
+
+        Returns:
+            The penalty, if the model has one; its terms are not weighted.
+        """
+
+        def full(value: Tensor) -> Tensor:
+            return value.to(batch.images.dtype) if value.is_floating_point() else value
+
+        with torch.autocast(self.device.type, enabled=False):
+            penalty = self.discriminator_penalty(batch, pytree.tree_map(full, fakes))
+        return penalty and Loss(penalty.total * self.penalty_every, penalty.terms)
 
     @contextmanager
     def descending(self, optimizer: LightningOptimizer, players: Sequence[nn.Module]) -> Iterator[None]:

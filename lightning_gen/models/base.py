@@ -15,8 +15,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from lightning_gen.errors import InputError
 from lightning_gen.models.ema import ImageEMA
 from lightning_gen.models.ranks import average_over_ranks, running_statistics
-from lightning_gen.noise import mix_seed, randn, seed_global
-from lightning_gen.types import Batch, Images, ImageShape, Labels, Latents, Loss, Randomness
+from lightning_gen.noise import mix_seed, seed_global
+from lightning_gen.types import Batch, ImageShape, Loss
 
 Schedule = Literal["constant", "linear"]
 PROGRESS = ("images_seen", "batches_seen", "ema_images_seen", "noise_seed")
@@ -262,36 +262,3 @@ class DescentModule(GenerativeModule):
         super().optimizer_step(*args, **kwargs)
         average_over_ranks(running_statistics(self.producer()))
         self.update_average()
-
-
-class GaussianLatents(ABC):
-    """Sampling by decoding standard normal latents; for models with ``latent_dim``, ``device`` and ``decode``."""
-
-    latent_dim: int
-    device: torch.device
-
-    @abstractmethod
-    def decode(self, latents: Latents) -> Images:
-        """Images of latents (batch, latent_dim)."""
-
-    def sample_latents(self, num: int, *, generator: Randomness = None) -> Latents:
-        """Draw standard normal latents (num, latent_dim)."""
-        return randn(num, self.latent_dim, generator=generator, device=self.device)
-
-    def sample(self, num: int, *, labels: Labels | None = None, generator: Randomness = None) -> Images:
-        """Decode latents from the prior.
-
-        Args:
-            num: how many.
-            labels: must be None: the model is not conditional.
-            generator: where the noise comes from.
-
-        Returns:
-            Images in [-1, 1].
-
-        Raises:
-            InputError: when labels are given.
-        """
-        if labels is not None:
-            raise InputError(f"{type(self).__name__} is not conditional and cannot draw an asked class")
-        return self.decode(self.sample_latents(num, generator=generator))

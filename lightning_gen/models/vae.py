@@ -18,7 +18,8 @@ from torch.optim import Adam
 
 from lightning_gen.errors import InputError
 from lightning_gen.losses.likelihood import bernoulli_log_likelihood, gaussian_kl, gaussian_log_likelihood
-from lightning_gen.models.base import DescentModule, GaussianLatents
+from lightning_gen.models.base import DescentModule
+from lightning_gen.models.latents import GaussianLatents
 from lightning_gen.networks.pairs import NetworkKind, encoder_decoder
 from lightning_gen.types import Batch, Images, ImageShape, Latents, Loss
 

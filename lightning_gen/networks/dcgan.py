@@ -2,7 +2,8 @@
 
 Their guidelines: strided convolutions in place of pooling, BatchNorm everywhere but at the decoder's output and the
 encoder's input, no hidden fully connected layers, ReLU in the decoder and LeakyReLU(0.2) in the encoder, weights from
-N(0, 0.02^2). The discriminator is the encoder with one feature; the generator is the decoder behind a tanh.
+N(0, 0.02^2). The last layer of the encoder is a convolution with a kernel as large as its map, which is a linear layer
+of the flattened map.
 
 A side is halved until it is below 8: 64 -> 32 -> 16 -> 8 -> 4, and 28 -> 14 -> 7. The decoder walks the same sizes
 back, so every side from 8 to 128 is met exactly.
@@ -43,32 +44,53 @@ def halvings(image_shape: ImageShape) -> list[int]:
     return sides
 
 
-class DCGANEncoder(nn.Module):
-    """Images to features: strided 4 x 4 convolutions, the width doubling as the side halves.
+class DCGANBody(nn.Module):
+    """Images to a flat map of side 4 to 7: strided 4 x 4 convolutions, the width doubling as the side halves.
 
     Args:
         image_shape: (channels, side, side), side in 8..128.
-        features: outputs; 1 makes a discriminator.
         width: channels after the first convolution.
+        batch_norm: whether all convolutions but the first are followed by BatchNorm.
     """
 
-    def __init__(self, image_shape: ImageShape, features: int, width: int) -> None:
+    def __init__(self, image_shape: ImageShape, width: int, batch_norm: bool = True) -> None:
         super().__init__()
         sides = halvings(image_shape)
         widths = [image_shape[0], *(width * 2**i for i in range(len(sides) - 1))]
         layers: list[nn.Module] = []
         for i, (inputs, outputs) in enumerate(pairwise(widths)):
-            layers.append(nn.Conv2d(inputs, outputs, kernel_size=4, stride=2, padding=1, bias=i == 0))
-            if i > 0:
+            normed = batch_norm and i > 0
+            layers.append(nn.Conv2d(inputs, outputs, kernel_size=4, stride=2, padding=1, bias=not normed))
+            if normed:
                 layers.append(nn.BatchNorm2d(outputs))
             layers.append(nn.LeakyReLU(0.2, inplace=True))
-        layers.append(nn.Conv2d(widths[-1], features, kernel_size=sides[-1]))
         self.layers = nn.Sequential(*layers)
+        self.features = widths[-1] * sides[-1] ** 2
         self.apply(initialise)
 
     def forward(self, images: Images) -> Float[Tensor, "batch features"]:
         """Encode images."""
         return self.layers(images).flatten(1)
+
+
+class DCGANEncoder(nn.Module):
+    """Images to features: the body and a layer that sees its whole map.
+
+    Args:
+        image_shape: (channels, side, side), side in 8..128.
+        features: outputs.
+        width: channels after the first convolution.
+    """
+
+    def __init__(self, image_shape: ImageShape, features: int, width: int) -> None:
+        super().__init__()
+        self.body = DCGANBody(image_shape, width)
+        self.head = nn.Linear(self.body.features, features)
+        self.head.apply(initialise)
+
+    def forward(self, images: Images) -> Float[Tensor, "batch features"]:
+        """Encode images."""
+        return self.head(self.body(images))
 
 
 class DCGANDecoder(nn.Module):
@@ -107,9 +129,9 @@ def initialise(module: nn.Module) -> None:
     """Draw a layer's weights as the paper does: N(0, 0.02^2), BatchNorm's scale N(1, 0.02^2), biases 0.
 
     Args:
-        module: the layer; other kinds than convolutions and BatchNorm are left alone.
+        module: the layer; other kinds than convolutions, linear layers and BatchNorm are left alone.
     """
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.BatchNorm2d):
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.BatchNorm2d | nn.Linear):
         nn.init.normal_(module.weight, mean=float(isinstance(module, nn.BatchNorm2d)), std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)

@@ -43,6 +43,31 @@ class MLPEncoder(nn.Module):
         return self.layers(images.flatten(1))
 
 
+class MLPBody(nn.Module):
+    """Images to features, rectified with a slope of 0.2: a discriminator without its last layer.
+
+    Args:
+        image_shape: (channels, height, width) of the images.
+        hidden: widths of the layers, from the image's side.
+        batch_norm: whether all layers but the first are followed by BatchNorm.
+    """
+
+    def __init__(self, image_shape: ImageShape, hidden: Sequence[int], batch_norm: bool = False) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for i, (inputs, outputs) in enumerate(pairwise([prod(image_shape), *hidden])):
+            layers.append(nn.Linear(inputs, outputs))
+            if batch_norm and i > 0:
+                layers.append(nn.BatchNorm1d(outputs))
+            layers.append(nn.LeakyReLU(0.2, inplace=True))
+        self.layers = nn.Sequential(*layers)
+        self.features = hidden[-1] if hidden else prod(image_shape)
+
+    def forward(self, images: Images) -> Float[Tensor, "batch features"]:
+        """Encode images."""
+        return self.layers(images.flatten(1))
+
+
 class MLPDecoder(nn.Module):
     """Latents to images through fully connected layers; the output has no activation.
 

@@ -1,0 +1,120 @@
+"""The unrolled GAN (Metz et al. 2017, https://arxiv.org/abs/1611.02163)."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.optim import Optimizer
+
+from lightning_gen.errors import InputError
+from lightning_gen.losses.adversarial import NON_SATURATING, Logits
+from lightning_gen.models.latent_gan import LatentGAN
+from lightning_gen.networks.discriminator import Norm
+from lightning_gen.types import Batch, Images, ImageShape, Loss
+
+Weights = dict[str, Tensor]
+
+
+class UnrolledGAN(LatentGAN):
+    """The generator descends on its loss against the discriminator as it will be, ``unrolled_steps`` steps from now.
+
+    L_G(g) = L_G(g, d_k) with d_0 = d and d_{i+1} = d_i - Adam(grad_d L_D(g, d_i)), the gradient passing through all k
+    steps: the generator sees how the discriminator will answer, and does not gain by giving up modes. The steps are
+    those of the discriminator's own Adam, from its present moments; its true weights and statistics stay.
+
+    Args:
+        image_shape: (channels, height, width).
+        unrolled_steps: k; 0 is the ordinary GAN.
+        discriminator_norm: ``batch``, ``spectral`` or ``none``.
+        **kwargs: see :class:`LatentGAN`, :class:`AdversarialModule` and :class:`GenerativeModule`.
+    """
+
+    objective = NON_SATURATING
+
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        unrolled_steps: int = 5,
+        discriminator_norm: Norm = "none",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(image_shape=image_shape, discriminator_norm=discriminator_norm, **kwargs)
+        if unrolled_steps < 0:
+            raise InputError(f"model.unrolled_steps is {unrolled_steps}; it must not be negative")
+        self.save_hyperparameters()
+        self.unrolled_steps = unrolled_steps
+        self.discriminator_optimizer: Optimizer | None = None
+        self.build()
+
+    def configure_optimizers(self) -> Any:
+        """Adam for each player; the discriminator's moments are where the unrolled steps set out from."""
+        configured = super().configure_optimizers()
+        optimizers = configured[0] if isinstance(configured, tuple) else configured
+        self.discriminator_optimizer = optimizers[1]
+        return configured
+
+    def generator_loss(self, batch: Batch, fakes: Images) -> Loss:
+        """The generator's loss against the unrolled discriminator."""
+        weights = {name: p.detach().requires_grad_() for name, p in self.discriminator.named_parameters()}
+        buffers = {name: buffer.clone() for name, buffer in self.discriminator.named_buffers()}
+
+        def judge(images: Images) -> Logits:
+            shown = self.shown(images, batch.labels)
+            return functional_call(self.discriminator, (weights, buffers), (shown,))[:, 0]
+
+        adam = DifferentiableAdam(self.discriminator, self.discriminator_optimizer, self.discriminator_lr, self.betas)
+        for _ in range(self.unrolled_steps):
+            loss = self.losses.discriminator(judge(batch.images), judge(fakes))
+            gradients = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
+            weights = adam.step(weights, dict(zip(weights, gradients, strict=True)))
+        total = self.losses.generator(judge(fakes))
+        return Loss(total, {"generator": total})
+
+
+class DifferentiableAdam:
+    """Adam whose steps gradients pass through (Kingma and Ba 2015, https://arxiv.org/abs/1412.6980, algorithm 1).
+
+    Args:
+        network: whose weights it steps.
+        optimizer: an Adam of that network, whose moments are where this one begins and which is not changed; from
+            nothing when None.
+        lr: learning rate where there is no optimizer.
+        betas: decays of the moments.
+    """
+
+    eps = 1e-8
+
+    def __init__(self, network: nn.Module, optimizer: Optimizer | None, lr: float, betas: tuple[float, float]) -> None:
+        self.lr = optimizer.param_groups[0]["lr"] if optimizer is not None else lr
+        self.betas = betas
+        self.steps = 0.0
+        self.means: Weights = {}
+        self.squares: Weights = {}
+        for name, parameter in network.named_parameters():
+            state = optimizer.state.get(parameter, {}) if optimizer is not None else {}
+            self.means[name] = state.get("exp_avg", torch.zeros_like(parameter))
+            self.squares[name] = state.get("exp_avg_sq", torch.zeros_like(parameter))
+            self.steps = float(state.get("step", 0.0))
+
+    def step(self, weights: Weights, gradients: Weights) -> Weights:
+        """One step.
+
+        Args:
+            weights: by name.
+            gradients: of the loss with respect to them.
+
+        Returns:
+            New weights, with a graph to the old ones and to the gradients.
+        """
+        self.steps += 1
+        beta1, beta2 = self.betas
+        stepped = {}
+        for name, gradient in gradients.items():
+            self.means[name] = beta1 * self.means[name] + (1 - beta1) * gradient
+            self.squares[name] = beta2 * self.squares[name] + (1 - beta2) * gradient.square()
+            mean = self.means[name] / (1 - beta1**self.steps)
+            square = self.squares[name] / (1 - beta2**self.steps)
+            # eps^2 within the root beside eps without: the root of 0 has no derivative
+            stepped[name] = weights[name] - self.lr * mean / ((square + self.eps**2).sqrt() + self.eps)
+        return stepped
