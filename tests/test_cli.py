@@ -284,6 +284,43 @@ def test_bad_training_input_is_one_clear_line(options, words, place, capsys):
     assert all(word in line for word in words), line
 
 
+@pytest.mark.parametrize(
+    ("config", "options", "words"),
+    [
+        ("dcgan_digits", ["--model.packing=5"], ["model.packing is 5", "does not divide the batch of 256"]),
+        ("dcgan_digits", ["--model.penalty_every=4"], ["penalty_every", "DCGAN has no penalty"]),
+        ("dcgan_digits", ["--model.augment=[blur]"], ["augment", "blur"]),
+        ("dcgan_digits", ["--model.discriminator_norm=layer"], ["discriminator_norm", "layer", "spectral"]),
+        ("dcgan_digits", ["--data.name=stacked_mnist"], ["MNIST"]),
+        ("wgan_digits", ["--model.label_smoothing=0.1"], ["label_smoothing", "set it to 0"]),
+        ("wgan_gp_digits", ["--model.discriminator_norm=batch"], ["discriminator_norm", "batch", "none"]),
+        ("sngan_digits", ["--data.image_size=28"], ["16, 32, 64 or 128", "28 x 28", "data.image_size"]),
+        ("conditional_gan_digits", ["--data.name=celeba"], ["ConditionalGAN learns from class labels"]),
+        ("projection_gan_digits", ["--data.name=celeba"], ["ProjectionGAN learns from class labels"]),
+        ("acgan_digits", ["--data.name=celeba"], ["ACGAN learns from class labels"]),
+    ],
+)
+def test_bad_input_of_the_gans_is_one_clear_line(config, options, words, place, capsys):
+    name = f"--name=bad_{config}"
+    assert fit(place, "--trainer.max_epochs=1", name, *options, config=str(CONFIGS / f"{config}.yaml")) == 2
+    line = lines_of(capsys)
+    assert all(word in line for word in words), line
+
+
+def test_a_conditional_model_draws_the_asked_classes_from_the_command_line(place, capsys):
+    config = str(CONFIGS / "conditional_gan_digits.yaml")
+    assert fit(place, "--trainer.max_epochs=1", "--name=conditional", "--last.every_n_epochs=1", config=config) == 0
+    run, out = place / "runs" / "conditional", place / "asked"
+    assert main(["sample", "--ckpt", str(run), "--num", "6", "--labels", "[3,7]", "--out", str(out)]) == 0
+    assert len(list(out.glob("0*.png"))) == 6
+    assert main(["evaluate", "--ckpt", str(run), "--num_samples", "100", "--out", str(place / "asked.json")]) == 0
+    card = json.loads((place / "asked.json").read_text())
+    assert 0 <= card["scores"]["class_accuracy"] <= 1
+    assert card["labels"] == "as in the reference"
+    assert main(["sample", "--ckpt", str(run), "--labels", "[10]", "--out", str(place / "x")]) == 2
+    assert "0 to 9" in lines_of(capsys)
+
+
 def test_bad_commands_and_scoring_input(run, place, capsys, monkeypatch):
     full = place / "full"
     full.mkdir(exist_ok=True)

@@ -160,6 +160,37 @@ def test_a_conditional_model_gets_the_references_classes(digits):
     assert unconditional.seen == [None]
 
 
+class Replay(nn.Module):
+    """Draws a constant image whose grey value is the asked class."""
+
+    num_classes = 4
+
+    def sample(self, num, *, labels=None, generator=None):
+        return (labels / 4 - 0.5)[:, None, None, None].float().expand(num, 1, 8, 8)
+
+
+class Grey(Linear):
+    """Takes any image for class 2 that is brighter than the middle, else for class 1."""
+
+    def __call__(self, images):
+        scores = torch.zeros(len(images), 4)
+        bright = to_float(images).mean((1, 2, 3)) > -0.01
+        scores[torch.arange(len(images)), torch.where(bright, 2, 1)] = 1
+        return Features(torch.randn(len(images), 8, generator=torch.Generator().manual_seed(0)), scores)
+
+
+def test_class_accuracy_is_the_share_of_images_of_the_asked_class(digits):
+    train, _ = digits
+    four = Images("four/train", train.images[:400], np.arange(400) % 4)
+    card = score_sampler(Replay(), four, Grey(), num_samples=800)
+    # labels 1 and 2 are taken for what they are, 0 for 1 and 3 for 2
+    assert card.scores["class_accuracy"] == pytest.approx(0.5, abs=0.05)
+    assert "class_accuracy" not in score_sampler(Generator(), train, Linear(), num_samples=50).scores
+    stranger = Grey()
+    stranger.own_classes = False
+    assert "class_accuracy" not in score_sampler(Replay(), four, stranger, num_samples=50).scores
+
+
 def test_reconstructions_are_called_so_and_compared_pixel_by_pixel(digits):
     _, test = digits
     card = score_reconstructor(Blur(), test, Linear(), batch_size=50)

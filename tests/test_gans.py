@@ -28,7 +28,7 @@ from lightning_gen.networks.views import add_noise, label_planes, pack
 from lightning_gen.noise import image_generators, integers
 from lightning_gen.types import Batch
 from tests.cases import CASES, CLASSES, SMALL
-from tests.helpers import loader, trainer
+from tests.helpers import loader, on_ranks, trainer
 
 SHAPE = (1, 16, 16)
 FAMILY = [case for case in CASES if issubclass(case.model, LatentGAN)]
@@ -399,3 +399,32 @@ def test_a_size_that_residual_players_cannot_make_is_one_line(model, shape):
 def test_bad_values_are_named(model, bad):
     with pytest.raises(InputError, match=f"model.{next(iter(bad))}"):
         model(SHAPE, **SMALL, **bad)
+
+
+# ---- synchronised BatchNorm
+
+
+def test_synchronised_batch_norm_on_the_cpu_is_one_line():
+    model = nn.SyncBatchNorm.convert_sync_batchnorm(DCGAN(SHAPE, **SMALL))
+    with pytest.raises(InputError, match=r"trainer.sync_batchnorm needs an accelerator"):
+        trainer().fit(model, loader(1))
+
+
+def one_step_with_synchronised_batch_norm(rank: int) -> dict[str, dict]:
+    states = {}
+    for case in FAMILY:
+        pl.seed_everything(0)
+        model = case.build(0)
+        fit = trainer(accelerator="gpu", strategy="ddp", devices=2, use_distributed_sampler=False, sync_batchnorm=True)
+        fit.fit(model, loader(first=4 * rank))
+        states[case.model.__name__] = {name: value.cpu() for name, value in model.state_dict().items()}
+    return states
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_two_processes_with_synchronised_batch_norm_agree(tmp_path):
+    first, second = on_ranks(one_step_with_synchronised_batch_norm, tmp_path)
+    for model, state in first.items():
+        for name, value in state.items():
+            assert torch.equal(value, second[model][name]), (model, name)

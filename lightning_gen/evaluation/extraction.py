@@ -47,7 +47,8 @@ def extract(
         batch_size: how many are drawn at once.
         ranks: the processes that share the work.
         metrics: what the features are for; logits are kept only for metrics that look at them, since those of many
-            classes outweigh the features.
+            classes outweigh the features. Where the images carry the figure ``label``, whether the extractor finds the
+            same class is carried on as ``right``.
 
     Returns:
         The whole on rank 0, None on the others.
@@ -61,8 +62,10 @@ def extract(
         shape = tuple(images.shape[1:])
         features = extractor(images)
         found = {"vectors": features.vectors} | {f"figure/{name}": figure.cpu() for name, figure in figures.items()}
-        if with_logits and features.logits is not None:
+        if features.logits is not None and with_logits:
             found["logits"] = features.logits
+        if features.logits is not None and "label" in figures:
+            found["figure/right"] = features.logits.argmax(1) == figures["label"].cpu()
         for name, rows in found.items():
             columns.setdefault(name, []).append(rows)
     whole = ranks.gather({name: torch.cat(parts) for name, parts in columns.items()}, num)

@@ -44,7 +44,9 @@ def score_sampler(
     """Draw images from a model and score them.
 
     Image i depends on (seed, i) alone. A class-conditional model (``num_classes`` above 0) gets classes drawn from
-    those of the reference, by the same seed; uniformly where the reference has none.
+    those of the reference, by the same seed; uniformly where the reference has none. Besides the metrics, the card then
+    says what share of its images an extractor that knows the dataset's classes takes for the asked class
+    (``class_accuracy``).
 
     Args:
         model: what draws images.
@@ -71,7 +73,10 @@ def score_sampler(
 
     def draw(indices: range) -> Drawn:
         chosen = None if labels is None else labels[list(indices)].to(device)
-        return checked(model.sample(len(indices), labels=chosen, generator=image_generators(seed, indices)))
+        drawn = checked(model.sample(len(indices), labels=chosen, generator=image_generators(seed, indices)))
+        if chosen is None or not extractor.own_classes:
+            return drawn
+        return Drawn(drawn.images, {**drawn.figures, "label": chosen})
 
     facts = {
         "subject": "samples",
@@ -237,6 +242,8 @@ def score(
         if "mse" in generated.figures:
             mse = generated.figures["mse"].mean().item()
             scores |= {"mse": mse, "psnr": -10 * math.log10(max(mse, EXACT))}
+        if "right" in generated.figures:
+            scores["class_accuracy"] = generated.figures["right"].double().mean().item()
         broken = num - int(generated.figures["finite"].sum()) if "finite" in generated.figures else 0
         if broken:
             flags |= dict.fromkeys(metrics, f"{broken:,} images held values that are not finite, taken as grey")

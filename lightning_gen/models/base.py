@@ -92,6 +92,15 @@ class GenerativeModule(LightningModule, ABC):
             {"scheduler": LambdaLR(optimizer, remaining), "interval": "step"} for optimizer in optimizers
         ]
 
+    def on_train_start(self) -> None:
+        """Refuse what torch would refuse in the middle of the first step.
+
+        Raises:
+            InputError: when BatchNorm is to be synchronised between processes on the CPU.
+        """
+        if self.device.type == "cpu" and any(isinstance(module, nn.SyncBatchNorm) for module in self.modules()):
+            raise InputError("trainer.sync_batchnorm needs an accelerator: torch synchronises no BatchNorm on the CPU")
+
     # ---- progress, noise, log
 
     def begin_batch(self) -> None:
