@@ -99,6 +99,15 @@ class RunCSVLogger(Logger):
         except OSError as error:
             raise InputError(f"cannot write {self.path}: {error.strerror or error}") from None
 
+    def log_alert(self, title: str, text: str) -> None:
+        """Append a line with a text under the column ``watchdog``.
+
+        Args:
+            title: unused; the text says it too.
+            text: what to say.
+        """
+        self.log_metrics({"watchdog": text})
+
     def _widen(self, row: Mapping[str, Any]) -> None:
         """Write the file anew with the columns that it had and the row's."""
         lines: list[dict[str, str]] = []
@@ -235,6 +244,16 @@ class WandbRunLogger(WandbLogger):
         if step is not None:
             self._axis.images_seen = step
         super().log_image(key, images, None, **kwargs)
+
+    @rank_zero_only
+    def log_alert(self, title: str, text: str) -> None:
+        """Send an alert, which W&B forwards by mail or Slack as the user has set; kept for later when offline.
+
+        Args:
+            title: what happened; of two alerts with one title within a minute, W&B sends the first.
+            text: the rest.
+        """
+        self.experiment.alert(title=title[:63], text=text, level="WARN")
 
     @rank_zero_only
     def log_json(self, key: str, mapping: Mapping[str, Any]) -> None:

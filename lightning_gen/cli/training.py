@@ -20,6 +20,7 @@ from lightning_gen.callbacks.fidelity import Fidelity
 from lightning_gen.callbacks.grids import ReconstructionGrid, SampleGrid
 from lightning_gen.callbacks.interpolation import InterpolationStrip
 from lightning_gen.callbacks.pictures import PictureCallback
+from lightning_gen.callbacks.watchdog import Watchdog
 from lightning_gen.cli.runs import find_checkpoint, new_run, newest_run, run_of
 from lightning_gen.data import ImageData
 from lightning_gen.errors import InputError
@@ -34,6 +35,7 @@ WATCHERS = {
     "reconstructions": ReconstructionGrid,
     "interpolation": InterpolationStrip,
     "fidelity": Fidelity,
+    "watchdog": Watchdog,
     "last": LastCheckpoint,
     "best": BestCheckpoint,
 }
@@ -248,6 +250,8 @@ def summarise(trainer: Any, run_folder: Path) -> None:
         if isinstance(callback, Fidelity) and callback.last_card is not None:
             console.print(callback.last_card.table())
             console.print(f"[bold]Card[/bold]     {callback.last_path}", highlight=False, soft_wrap=True)
+        if isinstance(callback, Watchdog) and callback.reports:
+            console.print(callback.reports[-1].line, markup=False, highlight=False, soft_wrap=True)
     for logger in trainer.loggers:
         if isinstance(logger, WandbRunLogger):
             if logger.sync_command:
