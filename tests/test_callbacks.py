@@ -201,6 +201,26 @@ def test_one_class_a_row(tmp_path):
     assert picture[0, 4::TILE, 4::TILE].tolist() == [[0] * 4, [1] * 4, [2] * 4, [0] * 4]
 
 
+@pytest.mark.parametrize(
+    ("num_classes", "shown"), [(4, list(range(4))), (5, list(range(5))), (100, [0, 20, 40, 60, 80])]
+)
+def test_the_grid_grows_to_show_all_classes_and_samples_them_where_there_are_too_many(tmp_path, num_classes, shown):
+    callback, model = SampleGrid(num=25 if num_classes == 100 else 20 if num_classes == 5 else 16), Conditional()
+    model.num_classes = num_classes
+    callback.on_train_epoch_end(stub(tmp_path), model)
+    picture = read_image(str(callback.last_path))
+    assert picture[0, 4::TILE, 4].tolist() == shown
+
+
+def test_ten_classes_have_ten_rows_of_the_usual_grid(tmp_path):
+    model = Conditional()
+    model.num_classes = 10
+    callback = SampleGrid()
+    callback.on_train_epoch_end(stub(tmp_path), model)
+    picture = read_image(str(callback.last_path))
+    assert picture[0, 4::TILE, 4::TILE].tolist() == [[label] * 6 for label in range(10)]
+
+
 def test_reconstructions_stand_below_their_originals(tmp_path):
     callback = ReconstructionGrid(num=10)
     callback.on_train_epoch_end(stub(tmp_path), Generative())

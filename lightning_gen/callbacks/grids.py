@@ -15,17 +15,19 @@ from lightning_gen.noise import image_generators
 from lightning_gen.types import Reconstructor, Sampler, StoredImages
 
 PAIRS_IN_A_ROW = 8
+FEWEST_OF_A_CLASS = 4
 
 
 class SampleGrid(PictureCallback):
     """Samples from noise that stays the same all through training; for a ``Sampler``.
 
-    A conditional model (``num_classes`` above 0) is given labels, one class a row, and begins again with the first
-    class where there are more rows than classes. Of many classes as many are shown as there are rows, evenly spaced.
+    A conditional model (``num_classes`` above 0) is given labels, one class a row. The grid is square, and begins again
+    with the first class where it has more rows than there are classes; it is made higher where that shows all classes
+    with four images each or more; of still more classes as many are shown as there are rows, evenly spaced.
 
     Args:
         every_n_epochs: epochs from one picture to the next.
-        num: images in the grid.
+        num: images in the grid, at most.
         seed: names the noise: image i is drawn from (seed, i).
     """
 
@@ -42,12 +44,15 @@ class SampleGrid(PictureCallback):
         """Draw the samples."""
         if not isinstance(model, Sampler):
             return None
-        columns = math.ceil(math.sqrt(self.num))
-        rows = torch.arange(self.num, device=model.device) // columns
-        num_classes = getattr(model, "num_classes", 0)
-        step = max(1, num_classes // math.ceil(self.num / columns))
+        num, num_classes = self.num, getattr(model, "num_classes", 0)
+        columns = math.ceil(math.sqrt(num))
+        if math.ceil(num / columns) < num_classes <= num // FEWEST_OF_A_CLASS:
+            columns = num // num_classes
+            num = columns * num_classes
+        rows = torch.arange(num, device=model.device) // columns
+        step = max(1, num_classes // math.ceil(num / columns))
         labels = rows * step % num_classes if num_classes else None
-        images = model.sample(self.num, labels=labels, generator=image_generators(self.seed, range(self.num)))
+        images = model.sample(num, labels=labels, generator=image_generators(self.seed, range(num)))
         return grid(to_uint8(images), columns)
 
 
