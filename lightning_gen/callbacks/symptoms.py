@@ -38,8 +38,9 @@ CONTRAST = 0.25
 CLASSES_LOST = 0.5
 """Mode collapse: samples show less than this share of the classes, after they had shown ``CLASSES_FOUND``."""
 CLASSES_FOUND = 0.75
-SWINGS = 4
-"""Oscillation: so many swings of the discriminator's loss in ``SERIES`` batches; 3 at most in healthy runs."""
+SWINGS = 7
+"""Oscillation: so many swings of the discriminator's loss in ``SERIES`` batches; healthy runs with large rates make up
+to 5 in their first 300 batches, and hardly any later."""
 HIGH, LOW = 2.0, 0.2
 """Between what shares of chance the loss must swing: plainly fooled, and sure."""
 SURE = 1e-3
