@@ -10,7 +10,6 @@ from torch.optim import Optimizer
 from lightning_gen.errors import InputError
 from lightning_gen.losses.adversarial import NON_SATURATING, Logits
 from lightning_gen.models.latent_gan import LatentGAN
-from lightning_gen.networks.discriminator import Norm
 from lightning_gen.types import Batch, Images, ImageShape, Loss
 
 Weights = dict[str, Tensor]
@@ -26,20 +25,13 @@ class UnrolledGAN(LatentGAN):
     Args:
         image_shape: (channels, height, width).
         unrolled_steps: k; 0 is the ordinary GAN.
-        discriminator_norm: ``batch``, ``spectral`` or ``none``.
         **kwargs: see :class:`LatentGAN`, :class:`AdversarialModule` and :class:`GenerativeModule`.
     """
 
     objective = NON_SATURATING
 
-    def __init__(
-        self,
-        image_shape: ImageShape,
-        unrolled_steps: int = 5,
-        discriminator_norm: Norm = "none",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(image_shape=image_shape, discriminator_norm=discriminator_norm, **kwargs)
+    def __init__(self, image_shape: ImageShape, unrolled_steps: int = 5, **kwargs: Any) -> None:
+        super().__init__(image_shape=image_shape, **kwargs)
         if unrolled_steps < 0:
             raise InputError(f"model.unrolled_steps is {unrolled_steps}; it must not be negative")
         self.save_hyperparameters()
