@@ -7,7 +7,6 @@ weights, and at samples from noise that stays the same. symptoms.py judges the n
 import math
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import asdict
 from inspect import Parameter, signature
 from pathlib import Path
@@ -15,11 +14,11 @@ from typing import Any, Literal, NamedTuple
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 
 from lightning_gen.callbacks.fidelity import Fidelity
 from lightning_gen.callbacks.remedies import remedies
+from lightning_gen.callbacks.rollback import good_checkpoint, load, restore, snapshot
 from lightning_gen.callbacks.symptoms import Diagnosis, Failure, Look
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation.extractor import Extractor
@@ -157,9 +156,7 @@ class Watchdog(pl.Callback):
         self._diagnosis = Diagnosis(self.every_n_batches, self._levels)
         self._diagnosis.begin(*torch.stack(weight_norms(pl_module)).tolist())
         if self.action == "rollback":
-            optimizers = [deepcopy(optimizer.state_dict()) for optimizer in trainer.optimizers]
-            weights = {name: value.cpu().clone() for name, value in pl_module.state_dict().items()}
-            self._start = {"state_dict": weights, "optimizer_states": optimizers}
+            self._start = snapshot(trainer, pl_module)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -366,19 +363,7 @@ class Watchdog(pl.Callback):
         path = trainer.strategy.broadcast(good_checkpoint(trainer) if trainer.is_global_zero else None)
         state = self._start if path is None else load(Path(path))
         assert state is not None
-        model.load_state_dict(state["state_dict"])
-        for optimizer, saved in zip(trainer.optimizers, state["optimizer_states"], strict=True):
-            # the rates of now, not those of the checkpoint, which may be from before the last rollback
-            rates = [
-                {name: group[name] for name in ("lr", "initial_lr") if name in group}
-                for group in optimizer.param_groups
-            ]
-            optimizer.load_state_dict(deepcopy(saved))
-            for group, now in zip(optimizer.param_groups, rates, strict=True):
-                group.update({name: rate * self.lr_factor for name, rate in now.items()})
-        for config in trainer.lr_scheduler_configs:
-            if hasattr(config.scheduler, "base_lrs"):
-                config.scheduler.base_lrs = [rate * self.lr_factor for rate in config.scheduler.base_lrs]
+        restore(trainer, model, state, self.lr_factor)
         # what the failure left behind would be found again at the next look
         for parameter in model.parameters():
             parameter.grad = None
@@ -461,23 +446,3 @@ def classifier_of(trainer: pl.Trainer) -> Extractor | None:
             if extractor.name == "classifier" and 1 < extractor.classes <= MOST_CLASSES:
                 return extractor
     return None
-
-
-def good_checkpoint(trainer: pl.Trainer) -> str | None:
-    """The run's best checkpoint, else its last; None where there is none that can be read and is finite."""
-    callbacks = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
-    for callback in sorted(callbacks, key=lambda callback: callback.monitor is None):
-        for path in (callback.best_model_path, callback.last_model_path):
-            if path and Path(path).is_file() and is_finite(load(Path(path))["state_dict"].values()):
-                return str(path)
-    return None
-
-
-def is_finite(tensors: Iterable[Tensor]) -> bool:
-    """Whether every number in tensors is finite."""
-    return all(bool(tensor.isfinite().all()) for tensor in tensors)
-
-
-def load(path: Path) -> dict[str, Any]:
-    """Read a checkpoint, without running code that it might hold."""
-    return torch.load(path, map_location="cpu", weights_only=True)
