@@ -5,7 +5,8 @@ would have to be saved, and two tuples share no stream. With one generator for e
 whatever the batch size and whatever the number of processes.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
+from functools import partial
 from zlib import crc32
 
 import numpy as np
@@ -68,14 +69,25 @@ def randn(num: int, *shape: int, generator: Randomness = None, device: torch.dev
     Raises:
         ValueError: when the number of generators is not ``num``.
     """
-    if generator is None:
-        return torch.randn(num, *shape, device=device)
-    if isinstance(generator, torch.Generator):
-        return torch.randn(num, *shape, generator=generator, device=generator.device).to(device)
-    if len(generator) != num:
-        raise ValueError(f"{len(generator)} generators for {num} images")
-    rows: Sequence[Tensor] = [torch.randn(*shape, generator=one, device=one.device) for one in generator]
-    return torch.stack([row.to(device) for row in rows])
+    return _rows(torch.randn, num, shape, generator, device)
+
+
+def uniform(num: int, *shape: int, generator: Randomness = None, device: torch.device | str = "cpu") -> Tensor:
+    """Noise ``(num, *shape)`` uniform on [0, 1), row i from the i-th generator where there are several.
+
+    Args:
+        num: rows.
+        *shape: shape of a row.
+        generator: as in :func:`randn`.
+        device: as in :func:`randn`.
+
+    Returns:
+        float32 noise on ``device``.
+
+    Raises:
+        ValueError: when the number of generators is not ``num``.
+    """
+    return _rows(torch.rand, num, shape, generator, device)
 
 
 def integers(num: int, high: int, *, generator: Randomness = None, device: torch.device | str = "cpu") -> Tensor:
@@ -93,11 +105,21 @@ def integers(num: int, high: int, *, generator: Randomness = None, device: torch
     Raises:
         ValueError: when the number of generators is not ``num``.
     """
+    return _rows(partial(torch.randint, high), num, (), generator, device)
+
+
+def _rows(
+    draw: Callable[..., Tensor],
+    num: int,
+    shape: tuple[int, ...],
+    generator: Randomness,
+    device: torch.device | str,
+) -> Tensor:
+    """Draw ``(num, *shape)``, row i from the i-th generator where there are several."""
     if generator is None:
-        return torch.randint(high, (num,), device=device)
+        return draw((num, *shape), device=device)
     if isinstance(generator, torch.Generator):
-        return torch.randint(high, (num,), generator=generator, device=generator.device).to(device)
+        return draw((num, *shape), generator=generator, device=generator.device).to(device)
     if len(generator) != num:
         raise ValueError(f"{len(generator)} generators for {num} images")
-    rows = [torch.randint(high, (1,), generator=one, device=one.device) for one in generator]
-    return torch.cat([row.to(device) for row in rows])
+    return torch.stack([draw(shape, generator=one, device=one.device).to(device) for one in generator])

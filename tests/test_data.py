@@ -256,6 +256,67 @@ def test_validation_never_flips(digits):
     assert to_uint8(torch.cat([batch.images for batch in first])).equal(data.image_set("val")[:])
 
 
+def test_static_binarisation_is_drawn_once_with_the_grey_values_as_probabilities(digits):
+    grey, data = digits(), digits(binarize="static")
+    images, again = data.image_set("train"), digits(binarize="static").image_set("train")
+    assert images.name == "digits/train-binarized"
+    assert images.key != grey.image_set("train").key
+    assert set(images[:].unique().tolist()) == {0, 255}
+    assert images[:].equal(again[:])
+    # the mean of n draws is off by at most 1/2 / sqrt(n) a standard deviation
+    error = (images[:].float().mean(0) - grey.image_set("train")[:].float().mean(0)).abs() / 255
+    assert error.max() < 5 * 0.5 / len(images) ** 0.5
+    assert not images[:].equal(digits(binarize="static").image_set("test")[:][: len(images)])
+    drawn = Recorder()
+    Trainer(max_epochs=2, num_sanity_val_steps=0, enable_checkpointing=False, **QUIET).fit(drawn, data)
+    known = {image.numpy().tobytes() for image in to_float(images[:])}
+    assert all(image.numpy().tobytes() in known for batch in drawn.trained for image in batch)
+
+
+def test_dynamic_binarisation_is_drawn_anew_in_each_epoch_and_reproducibly(digits):
+    def batches(epoch: int, **options) -> list[Tensor]:
+        data = digits(binarize="dynamic", seed=3, **options)
+        loader = data.train_dataloader()
+        loader.sampler.set_epoch(epoch)
+        return [data.on_after_batch_transfer(batch, 0).images for batch in loader]
+
+    first = torch.cat(batches(0))
+    assert set(first.unique().tolist()) == {-1.0, 1.0}
+    assert torch.equal(first, torch.cat(batches(0)))
+    grey = digits(seed=3)
+    loader = grey.train_dataloader()
+    shown = torch.cat([grey.on_after_batch_transfer(batch, 0).images for batch in loader])  # in the same order
+    changed = []
+    for seed in (1, 2):
+        loader.sampler.set_epoch(0)
+        data = digits(binarize="dynamic", seed=3)
+        again = data.train_dataloader()
+        again.binarize_seed = seed
+        changed.append(torch.cat([data.on_after_batch_transfer(batch, 0).images for batch in again]))
+    assert not torch.equal(*changed)
+    mean = torch.stack([first, *changed]).mean(0)
+    assert (mean - shown).abs().mean() < (first - shown).abs().mean()
+    held_out = digits(binarize="dynamic")
+    fixed = [held_out.on_after_batch_transfer(batch, 0).images for _ in range(2) for batch in held_out.val_dataloader()]
+    assert torch.equal(fixed[0], fixed[len(fixed) // 2])
+    assert torch.equal(torch.cat(fixed[: len(fixed) // 2]), to_float(held_out.image_set("val")[:]))
+
+
+def test_left_out_classes_are_missing_from_training_and_validation_alone(digits):
+    data = digits(leave_out=(3, 7))
+    for split in ("train", "val"):
+        assert {*data.image_set(split).labels.tolist()} == {0, 1, 2, 4, 5, 6, 8, 9}
+    assert {*data.image_set("test").labels.tolist()} == {*range(10)}
+    assert data.num_classes == 10
+    whole = digits().image_set("train")
+    kept = np.flatnonzero(~np.isin(whole.labels, (3, 7)))
+    assert data.image_set("train")[:].equal(whole[kept])
+    with pytest.raises(InputError, match="there is no class 10, only 0 to 9"):
+        digits(leave_out=(10,)).image_set("train")
+    with pytest.raises(InputError, match="leaves no image"):
+        digits(leave_out=tuple(range(10))).image_set("train")
+
+
 def test_follows_the_trainers_precision(digits):
     model = Recorder()
     Trainer(max_steps=1, precision="bf16-true", enable_checkpointing=False, limit_val_batches=0, **QUIET).fit(

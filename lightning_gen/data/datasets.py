@@ -3,7 +3,7 @@
 Where a dataset has no validation split of its own, val is its test split.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -63,6 +63,34 @@ def find(name: Name, root: Path, *, download: bool, holdout: float) -> Splits:
     if name == "celeba":
         return _celeba(root, download)
     return _folder(root, holdout)
+
+
+def without(splits: Splits, classes: Sequence[int]) -> Splits:
+    """Keep some classes out of training and validation; the test split stays whole.
+
+    Args:
+        splits: the sources.
+        classes: what to leave out.
+
+    Returns:
+        The sources.
+
+    Raises:
+        InputError: when the data has no labels, a class does not exist, or nothing is left.
+    """
+    kept = {**splits}
+    for split in ("train", "val"):
+        source = splits[split]
+        if source.labels is None:
+            raise InputError(f"data.leave_out is {list(classes)}, and {source.name} has no labels")
+        num = 1 + max(int(part.labels.max()) for part in splits.values() if part.labels is not None)
+        if wrong := [label for label in classes if not 0 <= label < num]:
+            raise InputError(f"data.leave_out is {list(classes)}: there is no class {wrong[0]}, only 0 to {num - 1}")
+        indices = np.flatnonzero(~np.isin(source.labels, list(classes)))
+        if not len(indices):
+            raise InputError(f"data.leave_out is {list(classes)}, which leaves no image of {source.name}")
+        kept[split] = source.take(f"{source.name}-without-{'-'.join(map(str, sorted(classes)))}", indices)
+    return kept
 
 
 def all_images(path: Path) -> FileSource:

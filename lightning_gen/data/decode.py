@@ -23,12 +23,14 @@ class Framing:
         size: height and width; None keeps the image's own.
         crop: side of the centre square that is cut out before resizing; None takes the largest.
         pad: centre a smaller image on black in place of enlarging it.
+        binarized: whether each pixel is drawn black or white, once for all.
     """
 
     channels: int
     size: int | None
     crop: int | None = None
     pad: bool = False
+    binarized: bool = False
 
 
 def is_colour(image: Image.Image) -> bool:

@@ -35,11 +35,13 @@ class StoredBatch(NamedTuple):
         images: uint8.
         labels: classes, or None.
         flips: which images are to be mirrored, or None.
+        binarize_seed: by which grey values are to be made black and white, or None.
     """
 
     images: StoredImages
     labels: Labels | None = None
     flips: Bool[Tensor, " batch"] | None = None
+    binarize_seed: int | None = None
 
 
 @dataclass
@@ -123,6 +125,7 @@ class Loader:
         order: which images make which batch.
         flip_seed: seed of the mirroring of random images; None mirrors none.
         key: hash of the images, by which a resumed run sees whether its data has changed.
+        binarize_seed: seed of drawing black and white from grey values anew in each batch; None leaves them.
         stacks: where an image of a batch is made of several of the images, their indices ``(n, stacked)``.
     """
 
@@ -133,6 +136,7 @@ class Loader:
         order: Order,
         flip_seed: int | None = None,
         key: str = "",
+        binarize_seed: int | None = None,
         stacks: Int64[np.ndarray, "num stacked"] | None = None,
     ):
         self.images = images
@@ -142,7 +146,7 @@ class Loader:
             self.labels = None if self.labels is None else self.labels.to(images.device)
             self.stacks = None if self.stacks is None else self.stacks.to(images.device)
         self.sampler, self.batch_sampler = order, None  # Lightning asks for both
-        self.flip_seed = flip_seed
+        self.flip_seed, self.binarize_seed = flip_seed, binarize_seed
         self.key = key
         self._next = 0
         self._resume: dict[str, Any] | None = None
@@ -187,10 +191,15 @@ class Loader:
         if self.stacks is not None:
             images = put_together(images, self.stacks.shape[1])
         labels = None if self.labels is None else self.labels.index_select(0, index)
-        return StoredBatch(images, labels, self._flips(batch, len(images)))
+        return StoredBatch(
+            images,
+            labels,
+            None if self.flip_seed is None else self._flips(self.flip_seed, batch, len(images)),
+            None if self.binarize_seed is None else self._seed(self.binarize_seed, "binarize", batch),
+        )
 
-    def _flips(self, batch: int, num: int) -> Bool[Tensor, " batch"] | None:
-        if self.flip_seed is None:
-            return None
-        seed = mix_seed(self.flip_seed, "flip", self.sampler.epoch, self.sampler.rank, batch)
-        return torch.rand(num, generator=torch.Generator().manual_seed(seed)) < 0.5
+    def _flips(self, seed: int, batch: int, num: int) -> Bool[Tensor, " batch"]:
+        return torch.rand(num, generator=torch.Generator().manual_seed(self._seed(seed, "flip", batch))) < 0.5
+
+    def _seed(self, seed: int, purpose: str, batch: int) -> int:
+        return mix_seed(seed, purpose, self.sampler.epoch, self.sampler.rank, batch)

@@ -1,15 +1,18 @@
 """The data module: from a dataset's name to batches in [-1, 1] on the device."""
 
 import os
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
 from pytorch_lightning import LightningDataModule
 
-from lightning_gen.data.datasets import Name, all_images, find
+from lightning_gen.data.binarize import Binarize, drawn_anew
+from lightning_gen.data.datasets import Name, all_images, find, without
 from lightning_gen.data.decode import Framing
 from lightning_gen.data.loader import Loader, Order, StoredBatch
 from lightning_gen.data.packing import OnCorrupt, PackedImages, pack, scan_once, store_beside
@@ -86,6 +89,9 @@ class ImageData(LightningDataModule):
         drop_last: leave out the training images that do not fill an epoch's last batch; otherwise the epoch is cut
             into batches of nearly equal size.
         holdout: fraction of a folder without splits that is held out as val and test, the same for every seed.
+        binarize: make each pixel black or white with the probability of its grey value: ``static`` once for all,
+            ``dynamic`` anew whenever a training image is seen (validation, test and scoring see one fixed draw).
+        leave_out: classes that training and validation do not see; the test split has them (to look for anomalies).
 
     Raises:
         InputError: when an argument is out of range or, later, the data is missing or damaged.
@@ -106,9 +112,17 @@ class ImageData(LightningDataModule):
         seed: int | None = None,
         drop_last: bool = True,
         holdout: float = 0.1,
+        binarize: Binarize | None = None,
+        leave_out: tuple[int, ...] = (),
     ):
         super().__init__()
-        choices = {"name": (name, Name), "cache": (cache, Cache), "on_corrupt": (on_corrupt, OnCorrupt)}
+        choices: dict[str, tuple[Any, Any]] = {
+            "name": (name, Name),
+            "cache": (cache, Cache),
+            "on_corrupt": (on_corrupt, OnCorrupt),
+        }
+        if binarize is not None:
+            choices["binarize"] = (binarize, Binarize)
         for option, (choice, allowed) in choices.items():
             if choice not in get_args(allowed):
                 raise InputError(f"data.{option} is {choice!r}: it must be one of {', '.join(get_args(allowed))}")
@@ -137,6 +151,8 @@ class ImageData(LightningDataModule):
         self.download = download
         self.drop_last = drop_last
         self.holdout = holdout
+        self.binarize = binarize
+        self.leave_out = tuple(leave_out)
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
 
     def __str__(self) -> str:
@@ -177,26 +193,38 @@ class ImageData(LightningDataModule):
     def prepare_data(self) -> None:
         """Decode the images, in one process; Lightning lets the others wait."""
         _ = self._packed
+        if self.binarize == "dynamic":
+            _ = self._grey
 
     def train_dataloader(self) -> Loader:
         """Training batches, shuffled (in one fixed order when overfitting)."""
         overfit = self.trainer is not None and self.trainer.overfit_batches > 0  # type: ignore[attr-defined]
-        return self._loader("train", self.batch_size, shuffle=not overfit, drop_last=self.drop_last, flip=self.flip)
+        dynamic = self.binarize == "dynamic"
+        packed = self._grey if dynamic else self._packed
+        return self._loader(
+            "train",
+            self.batch_size,
+            packed,
+            shuffle=not overfit,
+            drop_last=self.drop_last,
+            flip=self.flip,
+            anew=dynamic,
+        )
 
     def val_dataloader(self) -> Loader:
         """Validation batches, every image once."""
-        return self._loader("val", self.eval_batch_size)
+        return self._loader("val", self.eval_batch_size, self._packed)
 
     def test_dataloader(self) -> Loader:
         """Test batches, every image once."""
-        return self._loader("test", self.eval_batch_size)
+        return self._loader("test", self.eval_batch_size, self._packed)
 
     def predict_dataloader(self) -> Loader:
         """The test batches."""
         return self.test_dataloader()
 
     def on_after_batch_transfer(self, batch: StoredBatch, dataloader_idx: int) -> Batch:
-        """Mirror the images that the loader chose, and convert to [-1, 1]; runs on the device.
+        """Mirror the images that the loader chose, draw black and white, convert to [-1, 1]; runs on the device.
 
         Args:
             batch: as gathered.
@@ -208,13 +236,23 @@ class ImageData(LightningDataModule):
         images = batch.images
         if batch.flips is not None:
             images = torch.where(batch.flips[:, None, None, None], images.flip(-1), images)
+        if batch.binarize_seed is not None:
+            images = drawn_anew(images, batch.binarize_seed)
         ready = Batch(to_float(images), batch.labels)
         return self.trainer.precision_plugin.convert_input(ready) if self.trainer else ready
 
     def _loader(
-        self, split: str, batch_size: int, *, shuffle: bool = False, drop_last: bool = False, flip: bool = False
+        self,
+        split: str,
+        batch_size: int,
+        sets: Mapping[str, PackedImages],
+        *,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        flip: bool = False,
+        anew: bool = False,
     ) -> Loader:
-        served, packed = self._sets[split], self._packed[split]
+        served, packed = self._sets[split], sets[split]
         rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         order = Order(len(served), batch_size, rank, ranks, self.seed if shuffle else None, drop_last)
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
@@ -222,7 +260,15 @@ class ImageData(LightningDataModule):
         array = packed.array if tier == "disk" else np.array(packed.array)
         images = torch.from_numpy(array).to(device) if tier == "device" and device.type != "cpu" else array
         stacks = served.stacks if isinstance(served, StackedImages) else None
-        return Loader(images, served.labels, order, self.seed if flip else None, served.key, stacks)
+        return Loader(
+            images,
+            served.labels,
+            order,
+            flip_seed=self.seed if flip else None,
+            key=served.key,
+            binarize_seed=self.seed if anew else None,
+            stacks=stacks,
+        )
 
     @cached_property
     def _known(self) -> Known:
@@ -251,11 +297,22 @@ class ImageData(LightningDataModule):
 
     @cached_property
     def _packed(self) -> dict[str, PackedImages]:
-        """What lies decoded on disk of each split."""
+        """What lies decoded on disk of each split, and is scored."""
+        return self._pack(binarized=self.binarize is not None)
+
+    @cached_property
+    def _grey(self) -> dict[str, PackedImages]:
+        """The grey values from which training draws black and white anew."""
+        return self._pack(binarized=False)
+
+    def _pack(self, binarized: bool) -> dict[str, PackedImages]:
         channels, size, _ = self.image_shape
         known = self._known
-        framing = Framing(channels // known.stacked, size, known.crop, known.padded and size == known.size)
+        padded = known.padded and size == known.size
+        framing = Framing(channels // known.stacked, size, known.crop, padded, binarized)
         splits = self._find()
+        if binarized:
+            splits = {split: replace(source, name=f"{source.name}-binarized") for split, source in splits.items()}
         unique = {source.name: source for source in splits.values()}
         packed = {
             name: pack(source, scan_once(source, self._store), framing, self._store, self.on_corrupt)
@@ -264,7 +321,8 @@ class ImageData(LightningDataModule):
         return {split: packed[source.name] for split, source in splits.items()}
 
     def _find(self) -> dict[str, Source]:
-        return find(self.dataset, self.root, download=self.download, holdout=self.holdout)
+        splits = find(self.dataset, self.root, download=self.download, holdout=self.holdout)
+        return without(splits, self.leave_out) if self.leave_out else splits
 
     @property
     def _store(self) -> Path:

@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.progress import track
 
 from lightning_gen.cache import atomic, cache_dir
+from lightning_gen.data.binarize import drawn_once
 from lightning_gen.data.decode import Framing, pixels
 from lightning_gen.data.sources import IndexArray, Scan, Source, pooled, slug
 from lightning_gen.errors import InputError
@@ -213,7 +214,8 @@ def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
 def _decode(source: Source, framing: Framing, index: int, on_corrupt: OnCorrupt) -> npt.NDArray[np.uint8] | None:
     try:
         with source.open(index) as image:
-            return pixels(image, framing)
+            array = pixels(image, framing)
+            return drawn_once(array, source.name, index) if framing.binarized else array
     except Exception as error:  # decoders raise all sorts
         if on_corrupt == "skip":
             return None

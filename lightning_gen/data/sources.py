@@ -85,6 +85,10 @@ class ArraySource:
     def __len__(self) -> int:
         return len(self.images)
 
+    def take(self, name: str, indices: IndexArray) -> "ArraySource":
+        """Some of the images, under a name of their own."""
+        return ArraySource(name, self.images[indices], None if self.labels is None else self.labels[indices])
+
     def open(self, index: int) -> Image.Image:
         """Open an image, to be decoded by the caller."""
         return Image.fromarray(self.images[index])

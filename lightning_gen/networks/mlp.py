@@ -3,44 +3,60 @@
 from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
+from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from lightning_gen.types import Images, ImageShape
 
+Activation = Literal["relu", "tanh"]
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
-def mlp(widths: Sequence[int]) -> nn.Sequential:
-    """Linear layers with ReLU between them and none after the last.
+
+def mlp(widths: Sequence[int], activation: Activation = "relu") -> nn.Sequential:
+    """Linear layers with an activation between them and none after the last.
+
+    Before tanh, weights are drawn as Glorot and Bengio 2010 (https://proceedings.mlr.press/v9/glorot10a.html) derived.
 
     Args:
         widths: features from input to output, at least two.
+        activation: ``relu`` or ``tanh``.
 
     Returns:
         A module from (batch, widths[0]) to (batch, widths[-1]).
     """
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
-        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+        linear = nn.Linear(inputs, outputs)
+        if activation == "tanh":  # torch's own scale is for rectifiers
+            nn.init.xavier_uniform_(linear.weight)
+            nn.init.zeros_(linear.bias)
+        layers += [linear, ACTIVATIONS[activation]()]
     return nn.Sequential(*layers[:-1])
 
 
 class MLPEncoder(nn.Module):
     """Images to features through fully connected layers.
 
+    The first layer sees pixels in [0, 1]: where black is 0, the background of digits is silent and saturates nothing.
+
     Args:
         image_shape: (channels, height, width) of the images.
         features: outputs.
         hidden: widths of the hidden layers, from the image's side, e.g. (256, 128) of 784-256-128-32.
+        activation: between the layers.
     """
 
-    def __init__(self, image_shape: ImageShape, features: int, hidden: Sequence[int]) -> None:
+    def __init__(
+        self, image_shape: ImageShape, features: int, hidden: Sequence[int], activation: Activation = "relu"
+    ) -> None:
         super().__init__()
-        self.layers = mlp([prod(image_shape), *hidden, features])
+        self.layers = mlp([prod(image_shape), *hidden, features], activation)
 
     def forward(self, images: Images) -> Float[Tensor, "batch features"]:
         """Encode images."""
-        return self.layers(images.flatten(1))
+        return self.layers((images.flatten(1) + 1) / 2)
 
 
 class MLPBody(nn.Module):
@@ -75,12 +91,15 @@ class MLPDecoder(nn.Module):
         latent_dim: inputs.
         image_shape: (channels, height, width) of the images.
         hidden: widths of the hidden layers, from the image's side: the encoder's, mirrored here.
+        activation: between the layers.
     """
 
-    def __init__(self, latent_dim: int, image_shape: ImageShape, hidden: Sequence[int]) -> None:
+    def __init__(
+        self, latent_dim: int, image_shape: ImageShape, hidden: Sequence[int], activation: Activation = "relu"
+    ) -> None:
         super().__init__()
         self.image_shape = image_shape
-        self.layers = mlp([latent_dim, *reversed(hidden), prod(image_shape)])
+        self.layers = mlp([latent_dim, *reversed(hidden), prod(image_shape)], activation)
 
     def forward(self, latents: Float[Tensor, "batch latent"]) -> Images:
         """Decode latents."""
