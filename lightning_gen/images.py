@@ -56,6 +56,23 @@ def grid(images: StoredImages, columns: int | None = None) -> UInt8[Tensor, "3 g
     return make_grid(images.cpu(), nrow=columns, padding=1, pad_value=128)
 
 
+def row_pairs(above: StoredImages, below: StoredImages, columns: int) -> UInt8[Tensor, "cells channels height width"]:
+    """Order images so that a grid shows each row of the first set above the same row of the second.
+
+    Args:
+        above: uint8 images.
+        below: as many of the same shape.
+        columns: images in a row; an unfinished last row is filled up with grey.
+
+    Returns:
+        uint8 images, a multiple of ``2 * columns``.
+    """
+    missing = -len(above) % columns
+    filler = above.new_full((missing, *above.shape[1:]), 128)
+    pairs = [torch.cat([images, filler]).unflatten(0, (-1, columns)) for images in (above, below)]
+    return torch.stack(pairs, dim=1).flatten(0, 2)  # (rows, 2, columns, C, H, W) -> (rows * 2 * columns, C, H, W)
+
+
 def save_png(image: UInt8[Tensor, "channels height width"], path: Path) -> None:
     """Write one picture as a PNG file; a killed write leaves no half file.
 

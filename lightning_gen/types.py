@@ -18,6 +18,8 @@ Images = Float[Tensor, "batch channels height width"]
 StoredImages = UInt8[Tensor, "batch channels height width"]
 Labels = Int64[Tensor, "batch"]
 Latents = Float[Tensor, "batch *latent"]
+Codes = Int64[Tensor, "batch rows columns"]
+LogWeights = Float[Tensor, "num batch"]
 ImageShape = tuple[int, int, int]
 """(channels, height, width)"""
 Randomness = torch.Generator | Sequence[torch.Generator] | None
@@ -54,8 +56,8 @@ class Sampler(Protocol):
 class Reconstructor(Protocol):
     """Maps images to their reconstructions."""
 
-    def reconstruct(self, images: Images) -> Images:
-        """Reconstruct images; range and shape stay."""
+    def reconstruct(self, images: Images, *, labels: Labels | None = None) -> Images:
+        """Reconstruct images; range and shape stay. Only a conditional model looks at the classes, and needs them."""
         ...
 
 
@@ -63,8 +65,8 @@ class Reconstructor(Protocol):
 class Encoder(Protocol):
     """Maps images to latents."""
 
-    def encode(self, images: Images) -> Latents:
-        """Encode images."""
+    def encode(self, images: Images, *, labels: Labels | None = None) -> Latents:
+        """Encode images. Only a conditional model looks at the classes, and needs them."""
         ...
 
 
@@ -87,6 +89,40 @@ class LatentSampler(Protocol):
 
     def decode(self, latents: Latents) -> Images:
         """Decode latents."""
+        ...
+
+
+@runtime_checkable
+class Tokenizer(Protocol):
+    """Maps images to codes out of a finite codebook, and back."""
+
+    codebook_size: int
+    """How many codes there are."""
+
+    def tokenize(self, images: Images) -> Codes:
+        """The codes of images, each in [0, codebook_size)."""
+        ...
+
+    def detokenize(self, codes: Codes) -> Images:
+        """The images of codes."""
+        ...
+
+
+@runtime_checkable
+class LikelihoodModel(Protocol):
+    """A latent-variable model p(x, z) with an approximate posterior q(z | x), whose weights estimate log p(x)."""
+
+    likelihood: str
+    """What p(x | z) is: ``bernoulli`` on pixels in [0, 1], or ``gaussian``, a density of pixels in [-1, 1]."""
+
+    def log_weights(
+        self, images: Images, num: int, *, labels: Labels | None = None, generator: Randomness = None
+    ) -> LogWeights:
+        """Log w = log p(x | z) + log p(z) - log q(z | x) in nats for ``num`` samples z ~ q(z | x) of each image.
+
+        Image i's samples depend on the i-th generator alone, where there are several. A conditional model needs the
+        classes, and all is conditional on them. No graph is recorded.
+        """
         ...
 
 

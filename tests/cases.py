@@ -4,17 +4,24 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lightning_gen.models.acgan import ACGAN
+from lightning_gen.models.adversarial_autoencoder import AdversarialAutoencoder
 from lightning_gen.models.autoencoder import Autoencoder
 from lightning_gen.models.base import GenerativeModule
+from lightning_gen.models.beta_vae import BetaVAE
 from lightning_gen.models.conditional_gan import ConditionalGAN
+from lightning_gen.models.conditional_vae import ConditionalVAE
 from lightning_gen.models.dcgan import DCGAN
+from lightning_gen.models.denoising_autoencoder import DenoisingAutoencoder
 from lightning_gen.models.gan import GAN
+from lightning_gen.models.iwae import IWAE
 from lightning_gen.models.lsgan import LSGAN
 from lightning_gen.models.projection_gan import ProjectionGAN
 from lightning_gen.models.r1gan import R1GAN
 from lightning_gen.models.sngan import SNGAN
 from lightning_gen.models.unrolled_gan import UnrolledGAN
 from lightning_gen.models.vae import VAE
+from lightning_gen.models.vqvae import VQVAE
+from lightning_gen.models.wae_mmd import WAEMMD
 from lightning_gen.models.wgan import WGAN
 from lightning_gen.models.wgan_gp import WGANGP
 
@@ -38,6 +45,7 @@ class Case:
 
 
 SMALL = {"width": 4, "latent_dim": 6}
+DENSE = {"network": "mlp", "hidden": (12,)}
 CLASSES = {"num_classes": 10}
 PLAYERS = {"discriminator", "generator", "real_logit", "fake_logit"}
 REMEDIES = {
@@ -59,14 +67,74 @@ CASES = [
         tiny=SMALL,
     ),
     Case(
-        VAE,
-        terms={"reconstruction", "kl", "elbo", "total"},
-        configs=("vae_digits", "vae_mnist", "vae_cifar10", "vae_celeba"),
+        DenoisingAutoencoder,
+        terms={"reconstruction", "psnr_in", "psnr_out", "total"},
+        configs=("denoising_autoencoder_digits", "denoising_autoencoder_mnist"),
         variants=(
-            {"network": "conv", "ema_half_life": 50.0},
-            {"network": "mlp", "hidden": (12,), "likelihood": "gaussian", "beta": 2.0, "beta_warmup": 64},
+            {"corruption": "gaussian", "amount": 0.3, "ema_half_life": 50.0},
+            {"corruption": "masking", "amount": 0.3},
+            {"corruption": "salt_and_pepper", "amount": 0.3, **DENSE},
         ),
         tiny=SMALL,
+    ),
+    Case(
+        WAEMMD,
+        terms={"reconstruction", "mmd", "total"},
+        configs=("wae_mmd_digits", "wae_mmd_mnist"),
+        variants=({"ema_half_life": 50.0}, {"scales": (1.0,), "mmd_weight": 3.0, **DENSE}),
+        tiny=SMALL,
+    ),
+    Case(
+        AdversarialAutoencoder,
+        terms=PLAYERS | {"reconstruction"},
+        configs=("adversarial_autoencoder_digits", "adversarial_autoencoder_mnist"),
+        variants=(
+            {"discriminator_hidden": (12,), "ema_half_life": 50.0},
+            {"n_critic": 2, "accumulate": 2, "clip": 1.0, **DENSE},
+        ),
+        tiny=SMALL,
+    ),
+    Case(
+        VAE,
+        terms={"reconstruction", "kl", "elbo", "total"},
+        configs=("vae_digits", "vae_mnist", "vae_mnist_binarized", "vae_cifar10", "vae_celeba"),
+        variants=(
+            {"network": "conv", "ema_half_life": 50.0},
+            {"likelihood": "gaussian", "kl_schedule": "linear", "kl_images": 64, "free_bits": 0.01, **DENSE},
+        ),
+        tiny=SMALL,
+    ),
+    Case(
+        BetaVAE,
+        terms={"reconstruction", "kl", "elbo", "total"},
+        configs=("beta_vae_digits", "beta_vae_mnist"),
+        variants=({"kl_schedule": "cyclical", "kl_images": 64}, {"capacity": 5.0, "capacity_images": 64, **DENSE}),
+        tiny=SMALL,
+    ),
+    Case(
+        ConditionalVAE,
+        terms={"reconstruction", "kl", "elbo", "total"},
+        configs=("conditional_vae_digits", "conditional_vae_mnist"),
+        variants=(CLASSES, {**CLASSES, "likelihood": "gaussian", "sigma": 0.5, **DENSE}),
+        tiny=SMALL,
+    ),
+    Case(
+        IWAE,
+        terms={"bound", "elbo", "total"},
+        configs=("iwae_digits", "iwae_mnist", "iwae_mnist_binarized"),
+        variants=({"num_importance": 3}, {"num_importance": 2, "estimator": "dreg", "likelihood": "gaussian", **DENSE}),
+        tiny=SMALL,
+    ),
+    Case(
+        VQVAE,
+        terms={"reconstruction", "commitment", "perplexity", "prior", "total"},
+        configs=("vqvae_digits", "vqvae_mnist"),
+        variants=(
+            {"ema_half_life": 50.0, "revive_below": 0.5, "prior_dropout": 0.2},
+            {"downsample": 8, "commitment": 1.0, "prior_lr": 1e-2, "prior_kernel": 3, "lr_schedule": "linear"},
+        ),
+        tiny={"width": 4, "code_dim": 3, "codebook_size": 8, "prior_width": 8, "prior_layers": 2},
+        sides=(8, 16, 32, 64, 128),
     ),
     Case(
         GAN,

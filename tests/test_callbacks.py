@@ -6,17 +6,15 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from torchvision.io import read_image
 
-from lightning_gen.callbacks.grids import ReconstructionGrid, SampleGrid, row_pairs
-from lightning_gen.callbacks.interpolation import InterpolationStrip, line, slerp
+from lightning_gen.callbacks.grids import ReconstructionGrid, SampleGrid
+from lightning_gen.callbacks.interpolation import InterpolationStrip
 from lightning_gen.errors import InputError
-from lightning_gen.images import to_float
+from lightning_gen.images import row_pairs, to_float
 from lightning_gen.noise import randn
 
 SIZE, NUM, BATCH = 8, 12, 4
@@ -94,7 +92,7 @@ class Generative(Plain):
         assert labels is None
         return self.decode(self.sample_latents(num, generator=generator))
 
-    def reconstruct(self, images):
+    def reconstruct(self, images, *, labels=None):
         assert not self.training
         return images.clone()
 
@@ -102,7 +100,7 @@ class Generative(Plain):
 class Autoencoder(Plain):
     """Its latents are its images."""
 
-    def encode(self, images):
+    def encode(self, images, *, labels=None):
         return images
 
     def decode(self, latents):
@@ -249,32 +247,6 @@ def test_autoencoder_interpolates_between_images(tmp_path):
         assert picture[:1, top : top + SIZE, left : left + SIZE].equal(stored[index])
     middle = picture[:1, 1 : 1 + SIZE, 1 + TILE : 1 + TILE + SIZE].float()
     assert (middle - (stored[0].float() + stored[1].float()) / 2).abs().max() <= 0.5 + 1e-3
-
-
-@settings(deadline=None, max_examples=30)
-@given(st.integers(0, 2**31), st.integers(2, 9), st.integers(1, 4))
-def test_slerp(seed, steps, rows):
-    generator = torch.Generator().manual_seed(seed)
-    start, end = torch.randn(2, rows, 3, 5, generator=generator)
-    arc = slerp(start, end, steps)
-    assert arc.shape == (rows, steps, 3, 5)
-    assert arc[:, 0].equal(start)
-    assert arc[:, -1].equal(end)
-
-    start, end = start.flatten(1), end.flatten(1)
-    start, end = start / start.norm(dim=1, keepdim=True), end / end.norm(dim=1, keepdim=True)
-    arc = slerp(start, end, steps)
-    torch.testing.assert_close(arc.norm(dim=2), torch.ones(rows, steps))
-    gaps = (arc[:, 1:] * arc[:, :-1]).sum(2).clamp(-1, 1).acos()  # equal angles
-    torch.testing.assert_close(gaps, gaps[:, :1].expand_as(gaps), atol=2e-3, rtol=0)
-
-
-@pytest.mark.parametrize("factor", [1.0, 2.0, -1.0])
-def test_slerp_of_parallel_latents_is_a_line(factor):
-    start = torch.randn(2, 6, generator=torch.Generator().manual_seed(0))
-    arc = slerp(start, factor * start, 5)
-    torch.testing.assert_close(arc, line(start, factor * start, 5))
-    assert arc.isfinite().all()
 
 
 def test_training_does_not_notice(tmp_path):

@@ -245,6 +245,29 @@ def test_every_config_takes_a_step(name, place):
     assert code == 0
 
 
+def test_the_likelihood_of_a_vae_goes_on_the_score_card(place, capsys):
+    config, run, out = str(CONFIGS / "vae_digits.yaml"), place / "runs" / "binary", place / "likelihood.json"
+    options = ["--data.binarize=dynamic", "--trainer.max_epochs=1", "--last.every_n_epochs=1", "--name=binary"]
+    assert fit(place, *options, config=config) == 0
+    ask = ["evaluate", "--ckpt", str(run), "--split", "test", "--importance_samples", "60", "--num_samples", "100"]
+    capsys.readouterr()
+    assert main([*ask, "--metrics", "elbo", "fid", "nll", "--out", str(out)]) == 0
+    card = json.loads(out.read_text())
+    assert {"fid", "elbo", "elbo_sem", "nll", "nll_sem", "bits_per_dim"} == card["scores"].keys()
+    assert card["protocol"]["nll"] == "nll100_test@60 samples"
+    assert card["reference"] == "digits/test-binarized"
+    assert -card["scores"]["elbo"] > card["scores"]["nll"] > 0
+    assert card["importance_samples"] == 60
+    assert "±" in capsys.readouterr().out
+    assert main([*ask, "--metrics", "nll"]) == 0
+    [alone] = run.glob("*/evaluation/*nll100*.json")
+    assert json.loads(alone.read_text())["extractor"] is None
+    assert main([*ask, "--metrics", "nll", "--importance_samples", "0"]) == 2
+    assert "importance_samples is 0" in lines_of(capsys)
+    assert fit(place, *options, "--model.likelihood=gaussian", config=config) == 2
+    assert "bernoulli likelihood" in lines_of(capsys)
+
+
 def lines_of(capsys) -> str:
     """What was printed on stderr, which must be one line without a traceback."""
     printed = capsys.readouterr().err.strip()
@@ -265,6 +288,8 @@ def lines_of(capsys) -> str:
         (["--data.name=imagenet"], ["name", "imagenet", "digits"]),
         (["--data.image_size=7"], ["8 to 128", "7 x 7"]),
         (["--data.image_size=0"], ["image_size"]),
+        (["--data.leave_out=[11]"], ["no class 11", "0 to 9"]),
+        (["--data.binarize=often"], ["binarize", "often"]),
         (["--data.name=mnist"], ["MNIST"]),
         (["--data.name=celeba"], ["img_align_celeba"]),
         (["--data.name=folder", "--data.root=nowhere"], ["nowhere"]),

@@ -184,6 +184,7 @@ def images_of(trainer: pl.Trainer) -> ImageSource:
 def figures_of(card: ScoreCard) -> dict[str, float]:
     """A card's scores under their protocol's and their fixed names, and the images seen beside them."""
     figures: dict[str, float] = {}
+    assert card.extractor is not None
     for name, value in card.scores.items():
         protocol = protocol_name(name, card.num_generated, card.split, card.extractor, card.subject)
         figures[f"fidelity/{protocol.replace('@', '_')}"] = value

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from lightning_gen.callbacks.pictures import PictureCallback, first_images
 from lightning_gen.errors import InputError
-from lightning_gen.images import grid, to_uint8
+from lightning_gen.images import grid, row_pairs, to_uint8
 from lightning_gen.noise import image_generators
-from lightning_gen.types import Reconstructor, Sampler, StoredImages
+from lightning_gen.types import Reconstructor, Sampler
 
 PAIRS_IN_A_ROW = 8
 FEWEST_OF_A_CLASS = 4
@@ -74,24 +74,8 @@ class ReconstructionGrid(PictureCallback):
 
     def draw(self, trainer: Trainer, model: LightningModule) -> UInt8[Tensor, "3 height width"] | None:
         """Draw the pairs."""
-        if not isinstance(model, Reconstructor) or (images := first_images(trainer, model, self.num)) is None:
+        if not isinstance(model, Reconstructor) or (batch := first_images(trainer, model, self.num)) is None:
             return None
-        columns = min(len(images), PAIRS_IN_A_ROW)
-        return grid(row_pairs(to_uint8(images), to_uint8(model.reconstruct(images)), columns), columns)
-
-
-def row_pairs(above: StoredImages, below: StoredImages, columns: int) -> UInt8[Tensor, "cells channels height width"]:
-    """Order images so that a grid shows each row of the first set above the same row of the second.
-
-    Args:
-        above: uint8 images.
-        below: as many of the same shape.
-        columns: images in a row; an unfinished last row is filled up with grey.
-
-    Returns:
-        uint8 images, a multiple of ``2 * columns``.
-    """
-    missing = -len(above) % columns
-    filler = above.new_full((missing, *above.shape[1:]), 128)
-    pairs = [torch.cat([images, filler]).unflatten(0, (-1, columns)) for images in (above, below)]
-    return torch.stack(pairs, dim=1).flatten(0, 2)  # (rows, 2, columns, C, H, W) -> (rows * 2 * columns, C, H, W)
+        columns = min(len(batch.images), PAIRS_IN_A_ROW)
+        again = model.reconstruct(batch.images, labels=batch.labels)
+        return grid(row_pairs(to_uint8(batch.images), to_uint8(again), columns), columns)

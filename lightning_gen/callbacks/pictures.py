@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from jaxtyping import UInt8
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
@@ -17,11 +18,11 @@ from torch import Tensor
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation.quiet import undisturbed
 from lightning_gen.images import save_png, to_float
-from lightning_gen.types import Images, ImageSource, MediaLogger
+from lightning_gen.types import Batch, ImageSource, MediaLogger
 
 
-def first_images(trainer: Trainer, model: LightningModule, num: int) -> Images | None:
-    """Fetch the first validation images, on the model's device.
+def first_images(trainer: Trainer, model: LightningModule, num: int) -> Batch | None:
+    """Fetch the first validation images and their classes, on the model's device.
 
     Args:
         trainer: its data module may be an ``ImageSource``.
@@ -29,12 +30,14 @@ def first_images(trainer: Trainer, model: LightningModule, num: int) -> Images |
         num: how many; fewer where the split is smaller.
 
     Returns:
-        Images in [-1, 1], or None where the data module offers none.
+        Images in [-1, 1] and their classes, or None where the data module offers no images.
     """
     source = getattr(trainer, "datamodule", None)
     if not isinstance(source, ImageSource):
         return None
-    return trainer.precision_plugin.convert_input(to_float(source.image_set("val")[:num].to(model.device)))
+    held_out = source.image_set("val")
+    labels = None if held_out.labels is None else torch.from_numpy(held_out.labels[:num]).to(model.device)
+    return trainer.precision_plugin.convert_input(Batch(to_float(held_out[:num].to(model.device)), labels))
 
 
 class PictureCallback(Callback, ABC):

@@ -2,24 +2,35 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from rich.console import Console
 
+from lightning_gen.cli.checks import check_likelihood
 from lightning_gen.cli.runs import best_device, find_checkpoint, run_of
 from lightning_gen.data import ImageData, folder_set
 from lightning_gen.errors import InputError
-from lightning_gen.evaluation import ScoreCard, make_extractor, score_reconstructor, score_sampler, score_sets
+from lightning_gen.evaluation import (
+    LIKELIHOODS,
+    ScoreCard,
+    make_extractor,
+    score_likelihood,
+    score_reconstructor,
+    score_sampler,
+    score_sets,
+)
 from lightning_gen.loggers import WandbRunLogger
 from lightning_gen.models.checkpoint import load_model, read_checkpoint
-from lightning_gen.types import ImageSet, Reconstructor, Sampler
+from lightning_gen.types import ImageSet, LikelihoodModel, Reconstructor, Sampler
 
-Metric = Literal["fid", "isc", "kid", "prc", "modes"]
+Metric = Literal["fid", "isc", "kid", "prc", "modes", "elbo", "nll"]
 Split = Literal["train", "val", "test"]
 
 
@@ -34,6 +45,8 @@ def evaluate(
     seed: int = 0,
     raw: bool = False,
     batch_size: int = 100,
+    importance_samples: int = 1000,
+    reconstructions: bool = False,
     inception_weights: Path | None = None,
     root: str | None = None,
     image_size: int | None = None,
@@ -49,7 +62,8 @@ def evaluate(
         ckpt: a checkpoint, or a run's folder (its best checkpoint, else its last).
         generated: a folder or zip of images to score, in place of a checkpoint.
         reference: a folder or zip of real images; by default the dataset that the checkpoint was trained on.
-        metrics: fid, isc, kid, prc (precision and recall) and modes (classes covered), one or several.
+        metrics: fid, isc, kid, prc (precision and recall), modes (classes covered), and elbo and nll (the likelihood
+            of the split's images, of latent-variable models); one or several.
         features: what compares the images: classifier (trained on the labelled dataset itself; the default for a
             checkpoint of labelled data), inception (the published protocol; the default otherwise), or another
             extractor of torch-fidelity.
@@ -58,6 +72,8 @@ def evaluate(
         seed: seed of the samples.
         raw: score the trained weights and not their moving average.
         batch_size: images that are drawn and looked at at once; the scores do not depend on it.
+        importance_samples: latents drawn for each image of elbo and nll.
+        reconstructions: score the reconstructions of a model that also draws samples.
         inception_weights: a file of torch-fidelity's Inception weights, where they cannot be downloaded.
         root: where the checkpoint's dataset lies now, if it has moved.
         image_size: side to which the images of the folders are brought, where they differ.
@@ -70,37 +86,55 @@ def evaluate(
     if (ckpt is None) == (generated is None):
         raise InputError("name either --ckpt, or --generated and --reference, two folders of images")
     if not metrics:
-        raise InputError("--metrics is empty; choose from fid, isc, kid, prc and modes")
-    for option, value in (("num_samples", num_samples), ("batch_size", batch_size)):
+        raise InputError("--metrics is empty; choose from fid, isc, kid, prc, modes, elbo and nll")
+    numbers = {"num_samples": num_samples, "batch_size": batch_size, "importance_samples": importance_samples}
+    for option, value in numbers.items():
         if value is not None and value < 1:
             raise InputError(f"--{option} is {value}; it must be at least 1")
     with processes(device) as (place, first):
-        common: dict[str, Any] = {"metrics": tuple(metrics), "batch_size": batch_size}
+        common: dict[str, Any] = {"batch_size": batch_size}
+        likelihoods = tuple(metric for metric in metrics if metric in LIKELIHOODS)
+        compared = tuple(metric for metric in metrics if metric not in LIKELIHOODS)
         if ckpt is not None:
             checkpoint = find_checkpoint(ckpt)
-            common |= {"num_samples": num_samples, "seed": seed, "split": None if reference else split}
             data = dataset_of(checkpoint, root)
             model = load_model(checkpoint).to(place)
             model.use_ema = not raw
             real = folder_set(reference, model.image_shape[1]) if reference else data.image_set(split)
-            features = features or ("classifier" if data.num_classes else "inception")
-            labelled = labelled_sets(data) if features == "classifier" else None
-            extractor = make_extractor(features, labelled=labelled, inception_weights=inception_weights, device=place)
-            if isinstance(model, Sampler):
-                card = score_sampler(model, real, extractor, **common)
-            elif isinstance(model, Reconstructor):
-                card = score_reconstructor(model, real, extractor, **common)
-            else:
-                raise InputError(f"{type(model).__name__} neither draws samples nor reconstructs")
+            common |= {"seed": seed, "split": None if reference else split}
+            cards: list[ScoreCard] = []
+            if compared:
+                features = features or ("classifier" if data.num_classes else "inception")
+                labelled = labelled_sets(data) if features == "classifier" else None
+                extractor = make_extractor(
+                    features, labelled=labelled, inception_weights=inception_weights, device=place
+                )
+                asked = common | {"metrics": compared, "num_samples": num_samples}
+                if isinstance(model, Sampler) and not reconstructions:
+                    cards.append(score_sampler(model, real, extractor, **asked))
+                elif isinstance(model, Reconstructor):
+                    cards.append(score_reconstructor(model, real, extractor, **asked))
+                else:
+                    does = "reconstructs no images" if reconstructions else "neither draws samples nor reconstructs"
+                    raise InputError(f"{type(model).__name__} {does}")
+            if likelihoods:
+                check_likelihood(model, data)
+                if not isinstance(model, LikelihoodModel):
+                    raise InputError(f"{type(model).__name__} has no likelihood: {likelihoods[0]} is of VAEs")
+                asked = {"metrics": likelihoods, "num_images": num_samples, "importance_samples": importance_samples}
+                cards.append(score_likelihood(model, real, **common, **asked))
+            card = reduce(ScoreCard.joined, cards)
             digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
             card = replace(card, checkpoint=str(checkpoint), checkpoint_hash=digest)
             weights = f"_{card.weights}" if card.weights else ""
-            name = f"{checkpoint.stem}{weights}_{card.protocol[metrics[0]].replace('@', '_')}.json"
+            name = f"{checkpoint.stem}{weights}_{protocol_in_file(card.protocol[metrics[0]])}.json"
             out = out or run_of(checkpoint) / "evaluation" / name
         else:
             assert generated is not None
             if reference is None:
                 raise InputError("--generated needs --reference, a folder of real images to score against")
+            if likelihoods:
+                raise InputError(f"{likelihoods[0]} is of a model with a likelihood; name its --ckpt")
             fake, real = folder_set(generated, image_size), folder_set(reference, image_size)
             labelled = None
             if features == "classifier":
@@ -109,9 +143,14 @@ def evaluate(
             extractor = make_extractor(
                 features or "inception", labelled=labelled, inception_weights=inception_weights, device=place
             )
-            card = score_sets(fake, real, extractor, **common)
+            card = score_sets(fake, real, extractor, metrics=compared, **common)
         if first:
             report(card, out, run_of(checkpoint) if ckpt is not None else None)
+
+
+def protocol_in_file(protocol: str) -> str:
+    """A protocol's name as part of a file's name."""
+    return re.sub(r"[^\w.-]+", "_", protocol)
 
 
 def dataset_of(checkpoint: Path, root: str | None) -> ImageData:

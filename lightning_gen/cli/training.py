@@ -21,6 +21,7 @@ from lightning_gen.callbacks.grids import ReconstructionGrid, SampleGrid
 from lightning_gen.callbacks.interpolation import InterpolationStrip
 from lightning_gen.callbacks.pictures import PictureCallback
 from lightning_gen.callbacks.watchdog import Watchdog
+from lightning_gen.cli.checks import check_likelihood
 from lightning_gen.cli.runs import find_checkpoint, new_run, newest_run, run_of
 from lightning_gen.data import ImageData
 from lightning_gen.errors import InputError
@@ -157,6 +158,7 @@ class TrainingCLI(LightningCLI):
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         """Check the checkpoint against the model, and ask Lightning to load it without running code."""
         arguments = super()._prepare_subcommand_kwargs(subcommand)
+        check_likelihood(self.model, self.datamodule)
         if arguments.get("ckpt_path"):
             path = Path(arguments["ckpt_path"])
             check_fit(path, read_checkpoint(path), self.model)

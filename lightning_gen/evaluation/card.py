@@ -3,7 +3,7 @@
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -15,8 +15,8 @@ from rich.table import Table
 from lightning_gen.cache import atomic
 from lightning_gen.types import ImageShape
 
-Subject = Literal["samples", "reconstructions", "folder"]
-METRIC_OF = {"precision": "prc", "recall": "prc", "f_score": "prc", "modes_kl": "modes"}
+Subject = Literal["samples", "reconstructions", "folder", "likelihood"]
+METRIC_OF = {"precision": "prc", "recall": "prc", "f_score": "prc", "modes_kl": "modes", "bits_per_dim": "nll"}
 """The metric that gives a score, where it is called otherwise."""
 PACKAGES = ("lightning_gen", "torch", "torchvision", "torch-fidelity", "pytorch-lightning", "numpy")
 
@@ -53,26 +53,27 @@ class ScoreCard:
 
     Attributes:
         scores: value by name: ``fid``, ``isc``, ``isc_std``, ``kid``, ``kid_std``, ``precision``, ``recall``,
-            ``modes``, ``modes_kl`` ...
-        metrics: what was asked for, out of ``fid``, ``isc``, ``kid``, ``prc``, ``modes``.
+            ``modes``, ``modes_kl``, ``elbo``, ``elbo_sem`` (standard error of the mean), ``nll``, ``bits_per_dim`` ...
+        metrics: what was asked for, out of ``fid``, ``isc``, ``kid``, ``prc``, ``modes``, ``elbo``, ``nll``.
         protocol: name of the protocol by metric, e.g. ``fid10k_train``.
-        subject: whether samples, reconstructions or a folder's images were scored.
+        subject: whether samples, reconstructions, a folder's images or the likelihood of the reference were scored.
         generated: name of the set scored, or the model's class.
         num_generated: how many images were scored.
         reference: name of the set that they were scored against.
         reference_key: hash of its content.
         num_reference: how many images it has.
         split: its split.
-        extractor: whose features were compared.
+        image_shape: (channels, height, width) of the images scored.
+        precision: numbers that the model and the extractor computed with.
+        extractor: whose features were compared; None where none were.
         weights_hash: hash of the extractor's weights.
         extractor_accuracy: the extractor's accuracy on test images, where known.
         resizer: how images were resized before the extractor.
-        image_shape: (channels, height, width) of the images scored.
+        importance_samples: drawn for each image's likelihood; None where none was estimated.
         num_modes: how many modes there are to be found; None where they were not counted.
         seed: of the samples.
         labels: how classes were chosen for a conditional model; None where there are none.
         weights: whether the averaged or the raw weights were used; None where there is no model.
-        precision: numbers that the model and the extractor computed with.
         notes: what else a reader should know.
         flags: metric -> why its number is weak.
         images_seen: how many training images the model had seen.
@@ -92,12 +93,13 @@ class ScoreCard:
     reference_key: str
     num_reference: int
     split: str
-    extractor: str
-    weights_hash: str
-    resizer: str
     image_shape: ImageShape
     precision: str
+    extractor: str | None = None
+    weights_hash: str | None = None
+    resizer: str | None = None
     extractor_accuracy: float | None = None
+    importance_samples: int | None = None
     num_modes: int | None = None
     seed: int | None = None
     labels: str | None = None
@@ -109,6 +111,25 @@ class ScoreCard:
     checkpoint_hash: str | None = None
     versions: Mapping[str, str] = field(default_factory=package_versions)
     date: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
+
+    def joined(self, other: "ScoreCard") -> "ScoreCard":
+        """This card with another's scores of the same model on the same images; its own facts stand first.
+
+        Args:
+            other: the other card.
+
+        Returns:
+            The whole.
+        """
+        return replace(
+            self,
+            scores={**self.scores, **other.scores},
+            metrics=self.metrics + other.metrics,
+            protocol={**self.protocol, **other.protocol},
+            importance_samples=self.importance_samples or other.importance_samples,
+            notes=self.notes + other.notes,
+            flags={**self.flags, **other.flags},
+        )
 
     def to_json(self) -> str:
         """The card as JSON: ``scores`` and, beside it, the other fields."""
@@ -126,23 +147,26 @@ class ScoreCard:
     def table(self) -> Table:
         """The scores as a table that names the extractor, the protocol and every weakness."""
         accuracy = "" if self.extractor_accuracy is None else f" (test accuracy {self.extractor_accuracy:.2%})"
+        title = "Likelihood" if self.extractor is None else f"Scores by {self.extractor}'s features{accuracy}"
         subject = "images" if self.subject == "folder" else self.subject
         facts = [
             f"{self.num_generated:,} {subject} of {self.generated} against {self.num_reference:,} of {self.reference}"
         ]
-        facts += [f"weights: {self.weights}"] * (self.weights is not None) + [f"resizer: {self.resizer}", *self.notes]
-        table = Table(
-            title=escape(f"Scores by {self.extractor}'s features{accuracy}"), caption=escape("; ".join(facts))
-        )
+        if self.subject == "likelihood":
+            facts = [f"{self.num_generated:,} images of {self.reference} under {self.generated}"]
+        facts += [f"weights: {self.weights}"] * (self.weights is not None)
+        facts += [f"resizer: {self.resizer}"] * (self.resizer is not None)
+        facts += self.notes
+        table = Table(title=escape(title), caption=escape("; ".join(facts)))
         table.add_column("metric")
         table.add_column("value", justify="right")
         table.add_column("protocol", overflow="fold")
         if self.flags:
             table.add_column("weak", style="yellow")
         for name, value in self.scores.items():
-            if name.endswith("_std"):
+            if name.endswith(("_std", "_sem")):
                 continue
-            spread = self.scores.get(f"{name}_std")
+            spread = self.scores.get(f"{name}_std", self.scores.get(f"{name}_sem"))
             text = f"{value:.5g}" + ("" if spread is None else f" ± {spread:.2g}")
             if name == "modes" and self.num_modes is not None:
                 text = f"{value:,.0f} of {self.num_modes:,}"

@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torchmetrics.functional.image import structural_similarity_index_measure
 
 from lightning_gen.evaluation.card import ScoreCard, protocol_name
 from lightning_gen.evaluation.extraction import Drawn, Extracted, extract, extract_reference, from_set
@@ -106,10 +107,11 @@ def score_reconstructor(
     split: str | None = None,
     weights: Literal["ema", "raw"] | None = None,
 ) -> ScoreCard:
-    """Score the reconstructions of a split against that split; besides the metrics, ``mse`` and ``psnr``.
+    """Score the reconstructions of a split against that split; besides the metrics, ``mse``, ``psnr`` and ``ssim``.
 
-    With u, v in [0, 1] the stored images and their reconstructions, ``mse = mean (u - v)^2`` over all images and
-    ``psnr = -10 log10 mse``, at most 100 dB.
+    With u, v in [0, 1] the stored images and their reconstructions, ``mse = mean (u - v)^2`` over all images,
+    ``psnr = -10 log10 mse``, at most 100 dB, and ``ssim`` the mean structural similarity (Wang et al. 2004,
+    https://doi.org/10.1109/TIP.2003.819861) with a Gaussian window of 11 pixels.
 
     Args:
         model: what reconstructs images.
@@ -133,10 +135,15 @@ def score_reconstructor(
     device = model_device(model)
 
     def draw(indices: range) -> Drawn:
-        real = images[np.asarray(indices, dtype=np.int64)]
-        drawn = checked(model.reconstruct(to_float(real.to(device))))
-        error = (drawn.images.cpu().double() - real.double()).div_(255).square_().flatten(1).mean(1)
-        return Drawn(drawn.images, {**drawn.figures, "mse": error})
+        index = np.asarray(indices, dtype=np.int64)
+        real = images[index]
+        labels = None if images.labels is None else torch.from_numpy(images.labels[index]).to(device)
+        drawn = checked(model.reconstruct(to_float(real.to(device)), labels=labels))
+        again, true = drawn.images.cpu().double() / 255, real.double() / 255
+        alike = structural_similarity_index_measure(again, true, data_range=1.0, reduction="none")
+        assert isinstance(alike, Tensor)
+        figures = {"mse": (again - true).square().flatten(1).mean(1), "ssim": alike.reshape(-1)}
+        return Drawn(drawn.images, {**drawn.figures, **figures})
 
     facts = {
         "subject": "reconstructions",
@@ -241,7 +248,7 @@ def score(
         notes = extractor.notes(generated.image_shape[0])
         if "mse" in generated.figures:
             mse = generated.figures["mse"].mean().item()
-            scores |= {"mse": mse, "psnr": -10 * math.log10(max(mse, EXACT))}
+            scores |= {"mse": mse, "psnr": psnr(mse), "ssim": generated.figures["ssim"].mean().item()}
         if "right" in generated.figures:
             scores["class_accuracy"] = generated.figures["right"].double().mean().item()
         broken = num - int(generated.figures["finite"].sum()) if "finite" in generated.figures else 0
@@ -270,6 +277,11 @@ def score(
         )
 
     return ranks.first(fill)
+
+
+def psnr(mse: float) -> float:
+    """PSNR = -10 log10 mse in dB of a mean squared error in [0, 1], cut off at 100 dB."""
+    return -10 * math.log10(max(mse, EXACT))
 
 
 def sample_labels(model: Sampler, reference: ImageSet, num: int, seed: int) -> Labels | None:

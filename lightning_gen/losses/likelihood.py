@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from lightning_gen.types import Images
 
 PerImage = Float[Tensor, " batch"]
-Moments = Float[Tensor, "batch *latent"]
+Moments = Float[Tensor, "batch latent"]
 
 
 def bernoulli_log_likelihood(logits: Images, images: Images) -> PerImage:
@@ -46,8 +46,8 @@ def gaussian_log_likelihood(mean: Images, log_sigma: Float[Tensor, ""], images: 
     return -0.5 * squares.sum(1) - squares.shape[1] * (log_sigma + 0.5 * math.log(2 * math.pi))
 
 
-def gaussian_kl(mean: Moments, log_var: Moments) -> PerImage:
-    r"""KL(N(m, diag s^2) || N(0, I)) = 1/2 sum_j m_j^2 + s_j^2 - 1 - log s_j^2.
+def gaussian_kl(mean: Moments, log_var: Moments) -> Moments:
+    r"""KL(N(m_j, s_j^2) || N(0, 1)) = 1/2 (m_j^2 + s_j^2 - 1 - log s_j^2), which add up over independent dimensions.
 
     Kingma and Welling 2014, https://arxiv.org/abs/1312.6114, appendix B.
 
@@ -56,6 +56,22 @@ def gaussian_kl(mean: Moments, log_var: Moments) -> PerImage:
         log_var: log s^2.
 
     Returns:
-        Nats for each image, at least 0.
+        Nats for each dimension of each image, at least 0.
     """
-    return 0.5 * (mean.square() + log_var.exp() - 1 - log_var).flatten(1).sum(1)
+    return 0.5 * (mean.square() + log_var.exp() - 1 - log_var)
+
+
+def gaussian_log_ratio(
+    latents: Float[Tensor, "num batch latent"], mean: Moments, log_var: Moments
+) -> Float[Tensor, "num batch"]:
+    r"""Log N(z; 0, I) - log N(z; m, diag s^2) = 1/2 sum_j (z_j - m_j)^2 / s_j^2 + log s_j^2 - z_j^2.
+
+    Args:
+        latents: z, several for each image.
+        mean: m.
+        log_var: log s^2.
+
+    Returns:
+        Nats for each sample of each image.
+    """
+    return 0.5 * ((latents - mean).square() * (-log_var).exp() + log_var - latents.square()).sum(2)

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -146,6 +146,20 @@ class GenerativeModule(LightningModule, ABC):
         )
         self.log("images_seen", float(self.images_seen), batch_size=len(batch.images), reduce_fx="max")
 
+    def log_held_out(
+        self, prefix: str, terms: Callable[[Batch], Mapping[str, Tensor]], batch: Batch, batch_idx: int
+    ) -> None:
+        """Log terms of images that are not trained on, with noise that is the same each time.
+
+        Args:
+            prefix: what the terms' names begin with.
+            terms: gives the terms of a batch.
+            batch: the batch.
+            batch_idx: its number.
+        """
+        seed_global(mix_seed("held out", self.global_rank, batch_idx), self.device)
+        self.log_terms(prefix, terms(batch), batch, sync_dist=True)
+
     # ---- the moving average
 
     def follow(self) -> None:
@@ -238,7 +252,7 @@ class DescentModule(GenerativeModule):
             batch: the batch.
             batch_idx: its number.
         """
-        self.log_held_out("val_loss", batch, batch_idx)
+        self.log_held_out("val_loss", self.terms, batch, batch_idx)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Log the same loss of test images as ``test_loss/name``.
@@ -247,19 +261,12 @@ class DescentModule(GenerativeModule):
             batch: the batch.
             batch_idx: its number.
         """
-        self.log_held_out("test_loss", batch, batch_idx)
+        self.log_held_out("test_loss", self.terms, batch, batch_idx)
 
-    def log_held_out(self, prefix: str, batch: Batch, batch_idx: int) -> None:
-        """Log the loss of images that are not trained on, with noise that is the same each time.
-
-        Args:
-            prefix: what the terms' names begin with.
-            batch: the batch.
-            batch_idx: its number.
-        """
-        seed_global(mix_seed("held out", self.global_rank, batch_idx), self.device)
+    def terms(self, batch: Batch) -> dict[str, Tensor]:
+        """The terms of the loss of a batch, and its total."""
         loss = self.loss(batch)
-        self.log_terms(prefix, {**loss.terms, "total": loss.total}, batch, sync_dist=True)
+        return {**loss.terms, "total": loss.total}
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step the optimizer, then the moving average: before any callback can save a checkpoint.

@@ -1,0 +1,212 @@
+r"""Likelihood by importance sampling: the ELBO and log p(x) of a latent-variable model, in nats and bits a dimension.
+
+    elbo = E[ 1/K sum_k log w_k ],    nll = -E[ log 1/K sum_k w_k ],    w_k = p(x, z_k) / q(z_k | x),    z_k ~ q(z | x)
+
+Burda et al. 2016 (https://arxiv.org/abs/1509.00519), section 5: the second is an upper bound of -log p(x), which falls
+with K to the truth. Sums of weights are taken in float64, and K is worked through in parts, so memory does not grow
+with it. Image i's latents are a function of (seed, i), whatever the batch size and the number of ranks.
+
+A Gaussian likelihood is a density, and the images are of 256 levels: they are dequantised with uniform noise of one
+level's width, so that by Jensen's inequality the density bounds the probability of the levels (Theis et al. 2016,
+https://arxiv.org/abs/1511.01844, section 3.1), and ``nll`` and ``elbo`` are of the levels: bits a dimension compare
+with those of other models of 8-bit images.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from lightning_gen.errors import InputError
+from lightning_gen.evaluation.card import ScoreCard, protocol_name
+from lightning_gen.evaluation.quiet import model_device, undisturbed
+from lightning_gen.evaluation.ranks import ranks
+from lightning_gen.evaluation.scoring import precision, sampled_weights
+from lightning_gen.images import to_float
+from lightning_gen.noise import image_generators, mix_seed, uniform
+from lightning_gen.types import Images, ImageSet, Labels, LikelihoodModel
+
+LIKELIHOODS = ("elbo", "nll")
+PART = 50
+"""Latents of each image that are decoded at once; always so many, for an image's noise depends on how it is drawn."""
+FEW = 100
+"""With fewer importance samples the estimate of log p(x) is flagged as a loose bound."""
+LEVEL = 2 / 255
+"""Distance of two neighbouring levels of an 8-bit image in [-1, 1]."""
+
+
+class Estimate(NamedTuple):
+    """ELBO and importance-sampled log p(x) of images, in nats."""
+
+    elbo: Float64[Tensor, " batch"]
+    log_p: Float64[Tensor, " batch"]
+
+
+def score_likelihood(
+    model: LikelihoodModel,
+    images: ImageSet,
+    *,
+    metrics: Sequence[str] = LIKELIHOODS,
+    importance_samples: int = 1000,
+    num_images: int | None = None,
+    batch_size: int = 100,
+    seed: int = 0,
+    split: str | None = None,
+    weights: Literal["ema", "raw"] | None = None,
+) -> ScoreCard:
+    """Estimate the likelihood of a set of images, each with its standard error over the images (``elbo_sem`` ...).
+
+    Args:
+        model: the model.
+        images: the images.
+        metrics: ``elbo``, ``nll`` (which brings ``bits_per_dim``), or both.
+        importance_samples: K.
+        num_images: how many images, the set's first; all when None.
+        batch_size: how many are encoded at once; the scores do not depend on it.
+        seed: of the latents.
+        split: name of the split in the protocol's name; the last part of the set's name when None.
+        weights: whether averaged or raw weights are scored, for the card; asked of the model when None.
+
+    Returns:
+        The score card, on every rank.
+
+    Raises:
+        InputError: when a metric is unknown or there are no images or samples.
+    """
+    if unknown := [metric for metric in metrics if metric not in LIKELIHOODS]:
+        raise InputError(f"{unknown[0]!r} is no likelihood; choose from {', '.join(LIKELIHOODS)}")
+    if importance_samples < 1:
+        raise InputError(f"importance_samples is {importance_samples}; it must be at least 1")
+    num = len(images) if num_images is None else min(num_images, len(images))
+    if num < 2:
+        raise InputError(f"a likelihood with its standard error needs 2 images or more, not {num}")
+    device = model_device(model)
+    name = split or images.name.rstrip("/").rsplit("/", 1)[-1]
+    with ranks() as together:
+        share = together.share(num)
+        parts: list[Estimate] = []
+        grey = False
+        with undisturbed(model, mix_seed(seed, "likelihood", together.rank)):
+            for start in range(0, len(share), batch_size):
+                indices = share[start : start + batch_size]
+                index = np.asarray(indices, dtype=np.int64)
+                stored = images[index].to(device)
+                grey = grey or bool(((stored != 0) & (stored != 255)).any())
+                labels = None if images.labels is None else torch.from_numpy(images.labels[index]).to(device)
+                batch = to_float(stored)
+                if model.likelihood == "gaussian":
+                    generators = image_generators(mix_seed(seed, "dequantise"), indices)
+                    batch += LEVEL * (uniform(*batch.shape, generator=generators, device=device) - 0.5)
+                generators = image_generators(mix_seed(seed, "latents"), indices)
+                parts.append(estimate(model, batch, labels, importance_samples, generators))
+        columns = {"grey": torch.full((len(share),), grey)}
+        for column, rows in zip(Estimate._fields, zip(*parts, strict=True), strict=True):
+            columns[column] = torch.cat(rows).cpu()
+        whole = together.gather(columns if len(share) else {}, num)
+
+        def fill() -> ScoreCard:
+            assert whole is not None
+            channels, height, width = images[:1].shape[1:]
+            dimensions = channels * height * width
+            level = dimensions * math.log(LEVEL) if model.likelihood == "gaussian" else 0.0
+            return ScoreCard(
+                scores=summary(metrics, Estimate(whole["elbo"] + level, whole["log_p"] + level), dimensions),
+                metrics=tuple(metrics),
+                protocol={
+                    metric: protocol_name(metric, num, name, f"{importance_samples:,} samples") for metric in metrics
+                },
+                subject="likelihood",
+                generated=type(model).__name__,
+                num_generated=num,
+                reference=images.name,
+                reference_key=images.key,
+                num_reference=len(images),
+                split=name,
+                image_shape=(channels, height, width),
+                precision=precision(model),
+                importance_samples=importance_samples,
+                seed=seed,
+                weights=weights or sampled_weights(model),
+                notes=(f"{model.likelihood} likelihood",),
+                flags=weak(metrics, model.likelihood, bool(whole["grey"].any()), importance_samples),
+                images_seen=getattr(model, "images_seen", None),
+            )
+
+        return together.first(fill)
+
+
+def estimate(
+    model: LikelihoodModel,
+    images: Images,
+    labels: Labels | None,
+    importance_samples: int,
+    generators: Sequence[torch.Generator],
+) -> Estimate:
+    """Estimate the likelihood of a batch, some samples at a time.
+
+    Args:
+        model: the model.
+        images: in [-1, 1].
+        labels: their classes, where known.
+        importance_samples: K.
+        generators: one for each image.
+
+    Returns:
+        In nats for each image.
+    """
+    total = torch.zeros(len(images), dtype=torch.float64)
+    log_sum = torch.full_like(total, -math.inf)
+    for start in range(0, importance_samples, PART):
+        num = min(PART, importance_samples - start)
+        log_weights = model.log_weights(images, num, labels=labels, generator=generators).cpu().double()
+        total += log_weights.sum(0)
+        log_sum = torch.logaddexp(log_sum, log_weights.logsumexp(0))
+    return Estimate(total / importance_samples, log_sum - math.log(importance_samples))
+
+
+def summary(metrics: Sequence[str], nats: Estimate, dimensions: int) -> dict[str, float]:
+    """Means over the images and their standard errors.
+
+    Args:
+        metrics: ``elbo``, ``nll`` or both.
+        nats: of each image.
+        dimensions: of an image.
+
+    Returns:
+        Score by name.
+    """
+
+    def mean_and_error(name: str, values: Tensor) -> dict[str, float]:
+        return {name: values.mean().item(), f"{name}_sem": (values.std() / math.sqrt(len(values))).item()}
+
+    scores: dict[str, float] = {}
+    if "elbo" in metrics:
+        scores |= mean_and_error("elbo", nats.elbo)
+    if "nll" in metrics:
+        scores |= mean_and_error("nll", -nats.log_p)
+        scores["bits_per_dim"] = scores["nll"] / (dimensions * math.log(2))
+    return scores
+
+
+def weak(metrics: Sequence[str], likelihood: str, grey: bool, importance_samples: int) -> dict[str, str]:
+    """Say what is weak about the numbers.
+
+    Args:
+        metrics: what was asked for.
+        likelihood: the model's.
+        grey: whether any pixel was neither black nor white.
+        importance_samples: K.
+
+    Returns:
+        Metric -> what is weak about it.
+    """
+    flags: dict[str, str] = {}
+    if "nll" in metrics and importance_samples < FEW:
+        flags["nll"] = f"{importance_samples} samples: a loose upper bound"
+    if likelihood == "bernoulli" and grey:
+        flags |= dict.fromkeys(metrics, "grey values under a Bernoulli likelihood: a relaxation, not a probability")
+    return flags
