@@ -1,4 +1,4 @@
-"""The command line: ``python -m lightning_gen COMMAND`` with fit, validate, test, evaluate and sample.
+"""The command line: ``python -m lightning_gen COMMAND`` with fit, validate, test, evaluate, sample and inspect.
 
 Bad input ends in one clear line and exit code 2; everything else that goes wrong keeps its traceback.
 """
@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from jsonargparse import ArgumentError
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
+from lightning_gen.cli.inspecting import inspect
 from lightning_gen.cli.parsing import condensed, run_function
 from lightning_gen.cli.sampling import sample
 from lightning_gen.cli.scoring import evaluate
@@ -34,10 +35,12 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         if arguments and arguments[0] in FUNCTIONS:
             run_function(FUNCTIONS[arguments[0]], arguments[0], arguments[1:])
+        elif arguments and arguments[0] == "inspect":
+            inspect(arguments[1:])
         elif arguments and arguments[0] in TrainingCLI.subcommands():
             train(arguments)
         else:
-            commands = ", ".join([*TrainingCLI.subcommands(), *FUNCTIONS])
+            commands = ", ".join([*TrainingCLI.subcommands(), *FUNCTIONS, "inspect"])
             if arguments and arguments[0] not in ("-h", "--help"):
                 raise InputError(f"there is no command {arguments[0]!r}; the commands are {commands}")
             print(f"usage: python -m lightning_gen COMMAND [--help] ...\ncommands: {commands}")

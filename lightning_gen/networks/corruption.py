@@ -60,9 +60,9 @@ def check_amount(kind: Corruption, amount: float) -> None:
     """
     if kind == "gaussian" and not 0 <= amount < math.inf:
         raise InputError(
-            f"model.amount is {amount}; of gaussian noise it is the standard deviation in units of [-1, 1], 0 or more"
+            f"amount is {amount}; of gaussian noise it is the standard deviation in units of [-1, 1], 0 or more"
         )
     if kind != "gaussian" and not 0 <= amount <= 1:
         raise InputError(
-            f"model.amount is {amount}; of {kind} it is the probability that a pixel is corrupted, from 0 to 1"
+            f"amount is {amount}; of {kind} it is the probability that a pixel is corrupted, from 0 to 1"
         )

@@ -1,0 +1,10 @@
+"""What people use a trained model for: pictures and numbers of one checkpoint, for ``python -m lightning_gen inspect``.
+
+An inspection is a function from a :class:`Subject` and its own options to :class:`Findings`; it asks the model for a
+capability, never for its name.
+"""
+
+from lightning_gen.inspection.findings import Findings
+from lightning_gen.inspection.subject import Subject
+
+__all__ = ["Findings", "Subject"]
