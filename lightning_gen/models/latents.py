@@ -10,23 +10,16 @@ from lightning_gen.noise import integers, randn
 from lightning_gen.types import Batch, Images, Labels, Latents, Randomness
 
 
-class GaussianLatents(ABC):
-    """Sampling by decoding standard normal latents; for models with ``latent_dim``, ``device`` and ``decode``."""
-
-    latent_dim: int
-    device: torch.device
+class LatentPrior(ABC):
+    """Sampling by decoding latents that are drawn from a prior."""
 
     @abstractmethod
     def decode(self, latents: Latents) -> Images:
-        """Images of latents (batch, latent_dim)."""
+        """Images of latents."""
 
-    def latents_like(self, batch: Batch) -> Latents:
-        """Draw the latents of a training batch from torch's global generator."""
-        return randn(len(batch.images), self.latent_dim, device=self.device)
-
+    @abstractmethod
     def sample_latents(self, num: int, *, generator: Randomness = None) -> Latents:
-        """Draw standard normal latents (num, latent_dim)."""
-        return randn(num, self.latent_dim, generator=generator, device=self.device)
+        """Draw latents from the prior."""
 
     def sample(self, num: int, *, labels: Labels | None = None, generator: Randomness = None) -> Images:
         """Decode latents from the prior.
@@ -34,7 +27,7 @@ class GaussianLatents(ABC):
         Args:
             num: how many.
             labels: must be None: the model is not conditional.
-            generator: where the noise comes from.
+            generator: where the noise comes from; image i is a function of the i-th alone, where there are several.
 
         Returns:
             Images in [-1, 1].
@@ -45,6 +38,21 @@ class GaussianLatents(ABC):
         if labels is not None:
             raise InputError(f"{type(self).__name__} is not conditional and cannot draw an asked class")
         return self.decode(self.sample_latents(num, generator=generator))
+
+
+class GaussianLatents(LatentPrior):
+    """Standard normal latents (batch, latent_dim); for models with ``latent_dim``, ``device`` and ``decode``."""
+
+    latent_dim: int
+    device: torch.device
+
+    def latents_like(self, batch: Batch) -> Latents:
+        """Draw the latents of a training batch from torch's global generator."""
+        return randn(len(batch.images), self.latent_dim, device=self.device)
+
+    def sample_latents(self, num: int, *, generator: Randomness = None) -> Latents:
+        """Draw standard normal latents (num, latent_dim)."""
+        return randn(num, self.latent_dim, generator=generator, device=self.device)
 
 
 class ClassLatents(GaussianLatents):

@@ -20,6 +20,7 @@ from torch.optim import Adam
 
 from lightning_gen.errors import InputError
 from lightning_gen.models.base import DescentModule
+from lightning_gen.models.latents import LatentPrior
 from lightning_gen.networks.masked import GatedPixelCNN
 from lightning_gen.networks.vq import Maps, VectorQuantiser, perplexity
 from lightning_gen.noise import uniform
@@ -28,7 +29,7 @@ from lightning_gen.types import Batch, Codes, Images, ImageShape, Labels, Latent
 RESIDUAL_BLOCKS = 2
 
 
-class VQVAE(DescentModule):
+class VQVAE(LatentPrior, DescentModule):
     """Images as grids of codes: a convolutional autoencoder, a quantiser between its halves, and a prior of the codes.
 
     One Adam trains both the autoencoder and the prior. Adam's steps do not depend on the scale of a loss, so that the
@@ -177,24 +178,6 @@ class VQVAE(DescentModule):
         with self.producing() as networks:
             codes = networks.prior.sample(uniform(num, *self.grid, generator=generator, device=self.device))
         return self.embed(codes)
-
-    def sample(self, num: int, *, labels: Labels | None = None, generator: Randomness = None) -> Images:
-        """Decode codes that are drawn from the prior.
-
-        Args:
-            num: how many.
-            labels: must be None: the model is not conditional.
-            generator: where the noise comes from; image i is a function of the i-th alone.
-
-        Returns:
-            Images in [-1, 1].
-
-        Raises:
-            InputError: when labels are given.
-        """
-        if labels is not None:
-            raise InputError(f"{type(self).__name__} is not conditional and cannot draw an asked class")
-        return self.decode(self.sample_latents(num, generator=generator))
 
 
 class Networks(nn.Module):

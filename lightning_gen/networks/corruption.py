@@ -63,6 +63,4 @@ def check_amount(kind: Corruption, amount: float) -> None:
             f"amount is {amount}; of gaussian noise it is the standard deviation in units of [-1, 1], 0 or more"
         )
     if kind != "gaussian" and not 0 <= amount <= 1:
-        raise InputError(
-            f"amount is {amount}; of {kind} it is the probability that a pixel is corrupted, from 0 to 1"
-        )
+        raise InputError(f"amount is {amount}; of {kind} it is the probability that a pixel is corrupted, from 0 to 1")
