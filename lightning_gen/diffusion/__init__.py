@@ -1,0 +1,1 @@
+"""Diffusion and flows without networks or training: noise processes, what a network predicts of them, and samplers."""

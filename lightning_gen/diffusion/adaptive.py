@@ -1,0 +1,87 @@
+r"""An adaptive solver of the probability flow: Dormand and Prince's pair of orders 5 and 4, as SciPy's RK45.
+
+Dormand and Prince 1980, https://doi.org/10.1016/0771-050X(80)90013-3. Libraries choose one step for a whole batch, and
+an image would then depend on its batch-mates; here each image has its own.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lightning_gen.diffusion.processes import Process, over_images
+from lightning_gen.diffusion.samplers import Denoise
+from lightning_gen.errors import InputError
+from lightning_gen.types import Images
+
+NODES = (0.0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0)
+WEIGHTS = (
+    (1 / 5,),
+    (3 / 40, 9 / 40),
+    (44 / 45, -56 / 15, 32 / 9),
+    (19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729),
+    (9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656),
+    (35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84),
+)
+ERROR = (71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40)
+"""The difference of the fifth-order and the fourth-order solution."""
+SAFETY, LEAST_FACTOR, MOST_FACTOR = 0.9, 0.2, 5.0
+MOST_TRIES = 10_000
+
+
+def solve(
+    process: Process,
+    denoise: Denoise,
+    noisy: Images,
+    first: float,
+    last: float,
+    rtol: float = 1e-4,
+    atol: float = 1e-4,
+) -> tuple[Images, int]:
+    """Follow the probability flow of a process whose coordinates are the image's own (scale 1).
+
+    Args:
+        process: a variance-exploding process or a straight path.
+        denoise: the denoiser.
+        noisy: x at the time ``first``.
+        first: where to begin.
+        last: where to end; above 0, where the flow's slope is not defined.
+        rtol: error of a step that is allowed, relative to the values.
+        atol: error that is allowed besides, in units of [-1, 1].
+
+    Returns:
+        x at the time ``last``, and how often the denoiser was asked.
+
+    Raises:
+        InputError: when a tolerance is not positive, or the solver gets nowhere.
+    """
+    if min(rtol, atol) <= 0:
+        raise InputError(f"rtol is {rtol} and atol {atol}; both must be above 0")
+
+    def slope(images: Images, times: Float[Tensor, " batch"]) -> Images:
+        alpha, sigma = (over_images(share).to(images.dtype) for share in process.mixture(times))
+        clean = denoise(images, times)
+        return process.drift(clean, (images - alpha * clean) / sigma)
+
+    times = torch.full((len(noisy),), first, dtype=torch.float64, device=noisy.device)
+    steps = torch.full_like(times, (last - first) / 20)
+    calls = 0
+    for _ in range(MOST_TRIES):
+        left = last - times
+        if not (left != 0).any():
+            return noisy, calls
+        steps = torch.where(steps.abs() < left.abs(), steps, left)
+        size = over_images(steps).to(noisy.dtype)
+        slopes = [slope(noisy, times)]
+        for node, weights in zip(NODES[1:], WEIGHTS, strict=True):
+            stage = noisy + size * sum(weight * part for weight, part in zip(weights, slopes, strict=True))
+            slopes.append(slope(stage, times + node * steps))
+        calls += len(slopes)
+        error = size * sum(weight * part for weight, part in zip(ERROR, slopes, strict=True))
+        allowed = atol + rtol * torch.maximum(noisy.abs(), stage.abs())
+        size_of_error = (error / allowed).square().flatten(1).mean(1).sqrt().double()
+        good = size_of_error <= 1
+        noisy = torch.where(good[:, None, None, None], stage, noisy)
+        times = torch.where(good, torch.where(steps == left, torch.full_like(times, last), times + steps), times)
+        factor = (SAFETY * size_of_error.clamp(min=1e-10) ** -0.2).clamp(LEAST_FACTOR, MOST_FACTOR)
+        steps = steps * torch.where(good, factor, factor.clamp(max=1.0))
+    raise InputError(f"the adaptive solver took {MOST_TRIES} steps and is not through; raise rtol and atol")
