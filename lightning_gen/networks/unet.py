@@ -1,0 +1,193 @@
+r"""The UNet of diffusion models (Ho et al. 2020, https://arxiv.org/abs/2006.11239, with the changes of later papers).
+
+Residual blocks at falling and rising resolutions, joined by skips; noise and class come in as a scale and a shift after
+each block's second GroupNorm (Dhariwal and Nichol 2021, https://arxiv.org/abs/2105.05233, section 3); self-attention at
+chosen resolutions. The last layer of every residual branch begins at zero.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lightning_gen.errors import InputError
+from lightning_gen.networks.conditioning import Condition, NoiseAndClass, zeroed
+from lightning_gen.types import Images, ImageShape, Labels
+
+Maps = Float[Tensor, "batch width height_of_map width_of_map"]
+Made = Float[Tensor, "batch outputs height_of_map width_of_map"]
+GROUPS, HEAD = 32, 64
+"""GroupNorm's groups, at most, and the channels of an attention head, at most."""
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """GroupNorm with 32 groups, or as many as divide the channels."""
+    return nn.GroupNorm(math.gcd(GROUPS, channels), channels)
+
+
+class ResidualBlock(nn.Module):
+    """GroupNorm, SiLU, 3 x 3, twice, the second time with the condition's scale and shift; beside the identity.
+
+    Args:
+        inputs: channels.
+        outputs: channels.
+        condition: length of the condition.
+        dropout: before the second convolution.
+    """
+
+    def __init__(self, inputs: int, outputs: int, condition: int, dropout: float) -> None:
+        super().__init__()
+        self.first = nn.Sequential(group_norm(inputs), nn.SiLU(), nn.Conv2d(inputs, outputs, 3, padding=1))
+        self.modulation = nn.Linear(condition, 2 * outputs)
+        self.norm = group_norm(outputs)
+        self.second = nn.Sequential(nn.SiLU(), nn.Dropout(dropout), zeroed(nn.Conv2d(outputs, outputs, 3, padding=1)))
+        self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+
+    def forward(self, maps: Maps, condition: Condition) -> Made:
+        """Transform maps."""
+        scale, shift = self.modulation(condition)[:, :, None, None].chunk(2, dim=1)
+        return self.skip(maps) + self.second(torch.addcmul(shift, self.norm(self.first(maps)), 1 + scale))
+
+
+class SelfAttention(nn.Module):
+    """Every position looks at every other, beside the identity.
+
+    Args:
+        channels: in and out.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.heads = max(1, channels // HEAD)
+        if channels % self.heads:
+            self.heads = 1
+        self.norm = group_norm(channels)
+        self.into = nn.Conv2d(channels, 3 * channels, 1)
+        self.out = zeroed(nn.Conv2d(channels, channels, 1))
+
+    def forward(self, maps: Maps) -> Maps:
+        """Attend."""
+        parts = self.into(self.norm(maps)).flatten(2).unflatten(1, (3, self.heads, -1)).transpose(-1, -2)
+        query, key, value = parts.unbind(1)  # (batch, heads, positions, channels of a head)
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        return maps + self.out(mixed.transpose(-1, -2).flatten(1, 2).unflatten(2, maps.shape[2:]))
+
+
+class Level(nn.Module):
+    """A residual block and, at some resolutions, attention.
+
+    Args:
+        inputs: channels.
+        outputs: channels.
+        condition: length of the condition.
+        attention: whether there is attention.
+        dropout: of the block.
+    """
+
+    def __init__(self, inputs: int, outputs: int, condition: int, attention: bool, dropout: float) -> None:
+        super().__init__()
+        self.block = ResidualBlock(inputs, outputs, condition, dropout)
+        self.attention: nn.Module = SelfAttention(outputs) if attention else nn.Identity()
+
+    def forward(self, maps: Maps, condition: Condition) -> Made:
+        """Transform maps."""
+        return self.attention(self.block(maps, condition))
+
+
+class UNet(nn.Module):
+    """Noisy images, how noisy they are and their classes, to images.
+
+    Args:
+        image_shape: (channels, height, width), both sides multiples of 2^(number of multipliers - 1).
+        width: channels at the image's resolution, times the first multiplier.
+        multipliers: of the width, one for each resolution from the image's down.
+        blocks: residual blocks at each resolution on the way down, and one more on the way up.
+        attention: sides of the maps at which there is attention; the middle always has it.
+        dropout: in the residual blocks, in [0, 1).
+        num_classes: classes; 0 for an unconditional network.
+
+    Raises:
+        InputError: when the images cannot be halved so often, or a number is out of its range.
+    """
+
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        width: int,
+        multipliers: Sequence[int] = (1, 2, 2),
+        blocks: int = 2,
+        attention: Sequence[int] = (16,),
+        dropout: float = 0.0,
+        num_classes: int = 0,
+    ) -> None:
+        super().__init__()
+        channels, height, width_of_image = image_shape
+        halvings = len(multipliers) - 1
+        if not multipliers or min(multipliers) < 1 or blocks < 1 or width < 2 or width % 2:
+            raise InputError(
+                f"a UNet has an even width, multipliers and blocks of 1 or more, not width {width}, "
+                f"multipliers {list(multipliers)} and {blocks} blocks"
+            )
+        if height % 2**halvings or width_of_image % 2**halvings:
+            raise InputError(
+                f"a UNet with {len(multipliers)} multipliers halves the image {halvings} times, and {height} x "
+                f"{width_of_image} cannot be halved so often; take fewer, or set data.image_size to a multiple of "
+                f"{2**halvings}"
+            )
+        condition = 4 * width
+        self.condition = NoiseAndClass(condition, width, num_classes)
+        self.into = nn.Conv2d(channels, width, 3, padding=1)
+        sizes = [width * multiplier for multiplier in multipliers]
+        sides = [height // 2**i for i in range(len(multipliers))]
+
+        def level(inputs: int, outputs: int, side: int) -> Level:
+            return Level(inputs, outputs, condition, side in attention, dropout)
+
+        now, skips = width, [width]
+        self.down: Any = nn.ModuleList()
+        for i, (size, side) in enumerate(zip(sizes, sides, strict=True)):
+            for _ in range(blocks):
+                self.down.append(level(now, size, side))
+                now = size
+                skips.append(now)
+            if i < halvings:
+                self.down.append(nn.Conv2d(now, now, 3, stride=2, padding=1))
+                skips.append(now)
+        self.middle: Any = nn.ModuleList(
+            [Level(now, now, condition, True, dropout), Level(now, now, condition, False, dropout)]
+        )
+        self.up: Any = nn.ModuleList()
+        for i, (size, side) in reversed([*enumerate(zip(sizes, sides, strict=True))]):
+            for _ in range(blocks + 1):
+                self.up.append(level(now + skips.pop(), size, side))
+                now = size
+            if i > 0:
+                self.up.append(nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(now, now, 3, padding=1)))
+        self.out = nn.Sequential(group_norm(now), nn.SiLU(), zeroed(nn.Conv2d(now, channels, 3, padding=1)))
+
+    def forward(self, images: Images, noise: Float[Tensor, " batch"], labels: Labels | None = None) -> Images:
+        """Look at noisy images.
+
+        Args:
+            images: of unit variance, about.
+            noise: how much noise there is in each, in a unit of which a change of 1 should be seen.
+            labels: their classes, ``num_classes`` for none; only a conditional network looks at them.
+
+        Returns:
+            Whatever the network is trained to give, of the images' shape.
+        """
+        condition = self.condition(noise, labels)
+        maps = self.into(images)
+        skips = [maps]
+        for layer in self.down:
+            maps = layer(maps, condition) if isinstance(layer, Level) else layer(maps)
+            skips.append(maps)
+        for layer in self.middle:
+            maps = layer(maps, condition)
+        for layer in self.up:
+            maps = layer(torch.cat([maps, skips.pop()], 1), condition) if isinstance(layer, Level) else layer(maps)
+        return self.out(maps)

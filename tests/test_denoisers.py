@@ -1,0 +1,115 @@
+"""UNet and DiT: what they begin as, what they look at, and which images they take."""
+
+import pytest
+import torch
+from torch import nn
+
+from lightning_gen.errors import InputError
+from lightning_gen.networks.conditioning import NoiseAndClass, sinusoids
+from lightning_gen.networks.dit import DiT, places
+from lightning_gen.networks.unet import SelfAttention, UNet
+
+NETWORKS = {
+    "unet": lambda shape=(1, 16, 16), **options: UNet(
+        shape, **{"width": 8, "multipliers": (1, 2, 2), "blocks": 1, "attention": (8,), **options}
+    ),
+    "dit": lambda shape=(1, 16, 16), **options: DiT(
+        shape, **{"width": 16, "depth": 2, "heads": 2, "patch": 4, **options}
+    ),
+}
+networks = pytest.mark.parametrize("make", NETWORKS.values(), ids=NETWORKS)
+
+
+def awake(network: nn.Module) -> nn.Module:
+    """The network with random numbers where it begins at zero, so that everything has its effect."""
+    torch.manual_seed(1)
+    for parameter in network.parameters():
+        if not parameter.any():
+            nn.init.normal_(parameter, std=0.2)
+    return network.eval()
+
+
+@networks
+@pytest.mark.parametrize("shape", [(1, 16, 16), (3, 8, 24), (2, 28, 28)])
+def test_they_begin_at_zero_and_keep_the_images_shape(make, shape):
+    torch.manual_seed(0)
+    network = make(shape)
+    images, noise = torch.randn(2, *shape), torch.rand(2)
+    assert torch.equal(network(images, noise), torch.zeros_like(images))
+    found = awake(network)(images, noise)
+    assert found.shape == images.shape
+    assert found.std() > 0
+
+
+@networks
+def test_every_parameter_matters(make):
+    torch.manual_seed(0)
+    network = awake(make(num_classes=3)).train()
+    network(
+        torch.randn(4, 1, 16, 16), torch.tensor([0.0, 10.0, 100.0, 900.0]), torch.tensor([0, 1, 2, 3])
+    ).sum().backward()
+    silent = [
+        name for name, parameter in network.named_parameters() if parameter.grad is None or not parameter.grad.any()
+    ]
+    assert not silent
+
+
+@networks
+def test_they_look_at_noise_class_and_the_whole_image_and_at_no_batch_mate(make):
+    torch.manual_seed(0)
+    network = awake(make(num_classes=3))
+    images, noise, labels = torch.randn(3, 1, 16, 16), torch.tensor([5.0, 50.0, 500.0]), torch.tensor([0, 1, 3])
+    together = network(images, noise, labels)
+    alone = torch.cat([network(*(part[i : i + 1] for part in (images, noise, labels))) for i in range(3)])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(together, network(images, noise + 1, labels), atol=1e-3)
+    assert not torch.allclose(together, network(images, noise, (labels + 1) % 4), atol=1e-3)
+    images.requires_grad_()
+    network(images, noise, labels)[:, :, 0, 0].sum().backward()
+    assert images.grad[:, :, -1, -1].abs().min() > 0
+
+
+def test_attention_is_torchs():
+    torch.manual_seed(0)
+    ours = awake(SelfAttention(128))
+    theirs = nn.MultiheadAttention(128, ours.heads, batch_first=True)
+    theirs.in_proj_weight.data, theirs.in_proj_bias.data = ours.into.weight.data[:, :, 0, 0], ours.into.bias.data
+    theirs.out_proj.weight.data, theirs.out_proj.bias.data = ours.out.weight.data[:, :, 0, 0], ours.out.bias.data
+    maps = torch.randn(2, 128, 3, 5)
+    tokens = ours.norm(maps).flatten(2).transpose(1, 2)
+    wanted = theirs(tokens, tokens, tokens)[0].transpose(1, 2).unflatten(2, (3, 5))
+    torch.testing.assert_close(ours(maps) - maps, wanted, atol=1e-5, rtol=1e-4)
+
+
+def test_sinusoids_and_places():
+    found = sinusoids(torch.tensor([0.0, 3.0]), 4)
+    angles = torch.tensor([3.0, 0.03])
+    torch.testing.assert_close(
+        found, torch.stack([torch.tensor([1.0, 1, 0, 0]), torch.cat([angles.cos(), angles.sin()])])
+    )
+    table = places(3, 4, 16)
+    assert table.shape == (12, 16)
+    assert len(table.unique(dim=0)) == 12
+    assert torch.equal(table[0:4, :8], table[0:1, :8].expand(4, -1))  # one row
+    assert torch.equal(table[0::4, 8:], table[0:1, 8:].expand(3, -1))  # one column
+
+
+def test_an_unconditional_network_has_no_classes_and_a_conditional_one_has_one_for_none():
+    assert NoiseAndClass(8, 4).classes is None
+    assert NoiseAndClass(8, 4, 10).classes.num_embeddings == 11
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: UNet((1, 30, 30), 8, (1, 2, 2)), "halves the image 2 times, and 30 x 30"),
+        (lambda: UNet((1, 32, 32), 8, ()), "multipliers"),
+        (lambda: UNet((1, 32, 32), 7), "even width"),
+        (lambda: DiT((1, 30, 32), 16, patch=4), "patches of 4 x 4"),
+        (lambda: DiT((1, 32, 32), 18), "multiple of 4"),
+    ],
+)
+def test_what_they_cannot_take_is_one_clear_line(make, words):
+    with pytest.raises(InputError, match=words) as error:
+        make()
+    assert "\n" not in str(error.value)
