@@ -262,6 +262,9 @@ def test_the_likelihood_of_a_vae_goes_on_the_score_card(place, capsys):
     assert main([*ask, "--metrics", "nll"]) == 0
     [alone] = run.glob("*/evaluation/*nll100*.json")
     assert json.loads(alone.read_text())["extractor"] is None
+    for wrong, words in ((["--seed", "-1"], "seed is -1"), (["--device", "nowhere"], "device is nowhere")):
+        assert main([*ask, "--metrics", "nll", *wrong]) == 2
+        assert words in lines_of(capsys)
     assert main([*ask, "--metrics", "nll", "--importance_samples", "0"]) == 2
     assert "importance_samples is 0" in lines_of(capsys)
     assert fit(place, *options, "--model.likelihood=gaussian", config=config) == 2
@@ -447,6 +450,7 @@ def test_values_of_a_list_are_gathered():
         "--m=[z]",
     ]
     assert gathered(["--m", "x"], ["--m"]) == ["--m=[x]"]
+    assert gathered(["--m=x", "--b=2"], ["--m"]) == ["--m=[x]", "--b=2"]
     assert gathered(["--m", "[x,y]"], ["--m"]) == ["--m=[x,y]"]
 
 

@@ -313,6 +313,8 @@ def test_left_out_classes_are_missing_from_training_and_validation_alone(digits)
     assert data.image_set("train")[:].equal(whole[kept])
     with pytest.raises(InputError, match="there is no class 10, only 0 to 9"):
         digits(leave_out=(10,)).image_set("train")
+    with pytest.raises(InputError, match="of no use for stacked_mnist"):
+        digits(name="stacked_mnist", leave_out=(3,))
     with pytest.raises(InputError, match="leaves no image"):
         digits(leave_out=tuple(range(10))).image_set("train")
 

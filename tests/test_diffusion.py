@@ -253,7 +253,8 @@ def test_the_error_falls_at_the_methods_order(name, sampler, order):
 def test_spacings_are_diffusers(spacing, steps):
     theirs = diffusers.DDIMScheduler(1000, timestep_spacing=spacing)
     theirs.set_timesteps(steps)
-    if (spacing, steps) == ("linspace", 1):  # one step from time 0 would see no noise; NumPy's begins there
+    if (spacing, steps) == ("linspace", 1):  # theirs begins at time 0, where there is no noise
+        assert discrete_times(1000, 1, "linspace") == [999, -1]
         return
     assert discrete_times(1000, steps, spacing) == [*theirs.timesteps.tolist(), -1]
 
@@ -268,6 +269,8 @@ def test_levels_and_path_times_begin_and_end_where_they_should():
     for make in (lambda: discrete_times(10, 11), lambda: level_times(0, 0.1, 1.0), lambda: path_times(0)):
         with pytest.raises(InputError, match="steps is"):
             make()
+    with pytest.raises(InputError, match="shift is"):
+        path_times(2, 0.0)
 
 
 def test_guidance_mixes_the_conditional_and_the_unconditional_image_within_its_interval():
@@ -287,6 +290,9 @@ def test_guidance_mixes_the_conditional_and_the_unconditional_image_within_its_i
     assert result(scale=0.0) == [10, 10, 10]
     assert result(scale=3.0) == [-8, -14, -17]
     assert seen == [3, 6, 6]
+    at_noise = guided(denoise, PROCESSES["flow"], labels, 10, scale=3.0)(noisy, torch.ones(3))
+    assert at_noise[:, 0, 0, 0].tolist() == [-8, -14, -17]
+    seen.pop()
     assert result(scale=3.0, interval=(0.5, 2.0)) == [4, -14, 1]  # sigma / alpha is 0.25, 1 and 9
     assert result(scale=3.0, interval=(100.0, 200.0)) == [4, 2, 1]
     assert seen == [3, 6, 6, 6, 3]
@@ -295,6 +301,8 @@ def test_guidance_mixes_the_conditional_and_the_unconditional_image_within_its_i
 def test_the_coupling_is_the_best_of_all_pairings():
     clean, noise = torch.randn(2, 6, 1, 2, 2)
     paired = optimal_transport(clean, noise)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(optimal_transport(clean, noise), paired)
     costs = [(clean - noise[list(order)]).square().sum() for order in itertools.permutations(range(6))]
     torch.testing.assert_close((clean - paired).square().sum(), min(costs))
     assert {tuple(row) for row in paired.flatten(1).tolist()} == {tuple(row) for row in noise.flatten(1).tolist()}

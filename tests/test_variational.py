@@ -52,7 +52,9 @@ def linear_gaussian(model_class=VAE, off: float = 0.0, **options):
     encoder.weight.data = torch.cat([torch.diag(variances) @ weight.T / SIGMA**2, torch.zeros(LATENT, 6)])
     encoder.bias.data = torch.cat([-torch.diag(variances) @ weight.T @ bias / SIGMA**2, variances.log()])
     encoder.bias.data[:LATENT] += off
-    model.networks["encoder"], model.networks["decoder"] = Flat(encoder, (2 * LATENT,)), Flat(decoder, SHAPE)
+    flat = Flat(decoder, SHAPE)
+    flat.log_sigma = model.networks["decoder"].log_sigma
+    model.networks["encoder"], model.networks["decoder"] = Flat(encoder, (2 * LATENT,)), flat
     return model, MultivariateNormal(bias, covariance)
 
 
@@ -132,6 +134,11 @@ def test_weak_likelihoods_are_flagged_and_senseless_ones_refused():
     grey = Stored(torch.full((4, 1, 8, 8), 100, dtype=torch.uint8))
     card = score_likelihood(model, grey, importance_samples=3)
     assert "relaxation" in card.flags["elbo"]
+    assert all(word in card.flags["nll"] for word in ("relaxation", "loose"))
+    broken = VAE((1, 8, 8), width=2, latent_dim=3)
+    nn.init.constant_(broken.networks["decoder"].layers[-1].bias, math.nan)
+    with pytest.raises(InputError, match="likelihoods of 4 of 4 images are not finite"):
+        score_likelihood(broken, grey, importance_samples=3)
     black = score_likelihood(model, Stored(torch.zeros(4, 1, 8, 8, dtype=torch.uint8)), importance_samples=3)
     assert "loose" in black.flags["nll"]
     assert "elbo" not in black.flags
@@ -235,12 +242,14 @@ def test_beta_weighs_the_kl_and_capacity_is_its_target():
 
 
 def test_sigma_is_learned_for_a_gaussian_likelihood_and_only_then():
-    learned = VAE((1, 8, 8), width=2, likelihood="gaussian")
-    assert isinstance(learned.log_sigma, nn.Parameter)
-    fixed = VAE((1, 8, 8), width=2, likelihood="gaussian", sigma=0.1)
-    assert not isinstance(fixed.log_sigma, nn.Parameter)
-    assert fixed.log_sigma.exp().item() == pytest.approx(0.1)
-    assert not isinstance(VAE((1, 8, 8), width=2).log_sigma, nn.Parameter)
+    def log_sigma(**options):
+        return VAE((1, 8, 8), width=2, **options).networks["decoder"].log_sigma
+
+    assert isinstance(log_sigma(likelihood="gaussian"), nn.Parameter)
+    fixed = log_sigma(likelihood="gaussian", sigma=0.1)
+    assert not isinstance(fixed, nn.Parameter)
+    assert fixed.exp().item() == pytest.approx(0.1)
+    assert not isinstance(log_sigma(), nn.Parameter)
 
 
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])

@@ -96,7 +96,7 @@ class Fidelity(pl.Callback):
         if self.features is None or dry or not isinstance(pl_module, Sampler | Reconstructor):
             return
         source = images_of(trainer)
-        labelled = (source.image_set("train"), source.image_set("test")) if self.features == "classifier" else None
+        labelled = (source.image_set("train"), source.image_set("val")) if self.features == "classifier" else None
         self.extractor = make_extractor(
             self.features,
             labelled=labelled,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_gen.cli.parsing import run_function
-from lightning_gen.cli.runs import best_device, find_checkpoint, run_of
+from lightning_gen.cli.runs import check_seed, find_checkpoint, run_of, usable
 from lightning_gen.cli.scoring import dataset_of
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation.quiet import undisturbed
@@ -87,11 +87,12 @@ def command(name: str, inspection: Callable[..., Findings]) -> Callable[..., Non
         device: str | None = None,
         **options: Any,
     ) -> None:
+        check_seed(seed)
         if batch_size < 1:
             raise InputError(f"--batch_size is {batch_size}; it must be at least 1")
         checkpoint = find_checkpoint(ckpt)
         data = dataset_of(checkpoint, root)
-        model = load_model(checkpoint).to(device or best_device())
+        model = load_model(checkpoint).to(usable(device))
         model.use_ema = not raw
         with undisturbed(model, seed):
             findings = inspection(Subject(model, data, seed, batch_size), **options)

@@ -43,6 +43,9 @@ def gathered(args: Sequence[str], lists: Sequence[str]) -> list[str]:
                 listed = values[0] if len(values) == 1 and values[0].startswith("[") else f"[{','.join(values)}]"
                 result.append(f"{taking[0]}={listed}")
             taking = [arg] if arg in lists else None
+            name, _, value = arg.partition("=")
+            if name in lists and value and not value.startswith("["):
+                arg = f"{name}=[{value}]"
         if taking is None:
             result.append(arg)
         elif arg not in lists:

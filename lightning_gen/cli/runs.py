@@ -77,6 +77,39 @@ def run_of(checkpoint: Path) -> Path:
     return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
 
 
+def check_seed(seed: int) -> None:
+    """Refuse a seed that no generator takes.
+
+    Args:
+        seed: the seed.
+
+    Raises:
+        InputError: when it is negative.
+    """
+    if seed < 0:
+        raise InputError(f"--seed is {seed}; it must not be negative")
+
+
+def usable(device: str | None) -> str:
+    """Check that there is a device.
+
+    Args:
+        device: its name, or None for the best that there is.
+
+    Returns:
+        Its name.
+
+    Raises:
+        InputError: when torch cannot use it here.
+    """
+    name = device or best_device()
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"--device is {name}, which cannot be used here ({str(error).splitlines()[0]})") from None
+    return name
+
+
 def best_device() -> str:
     """The accelerator that there is, or the CPU."""
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from lightning_gen.cli.runs import best_device, find_checkpoint
+from lightning_gen.cli.runs import check_seed, find_checkpoint, usable
 from lightning_gen.errors import InputError
 from lightning_gen.images import grid, save_png, to_uint8
 from lightning_gen.models.checkpoint import load_model
@@ -39,11 +39,14 @@ def sample(
     Raises:
         InputError: when an argument is of no use for this checkpoint, or the folder is not empty.
     """
+    check_seed(seed)
+    if labels == []:
+        raise InputError("--labels is empty; name the classes to draw, or leave it out")
     if num < 1 or batch_size < 1:
         raise InputError(f"--num is {num} and --batch_size {batch_size}; both must be at least 1")
     if out.is_dir() and any(out.iterdir()):
         raise InputError(f"{out} is not empty, and nothing in it is overwritten; name another folder with --out")
-    model = load_model(find_checkpoint(ckpt)).to(device or best_device())
+    model = load_model(find_checkpoint(ckpt)).to(usable(device))
     if not isinstance(model, Sampler):
         raise InputError(f"{type(model).__name__} cannot draw samples; it can be scored by its reconstructions")
     if labels is not None and model.num_classes and not all(0 <= label < model.num_classes for label in labels):

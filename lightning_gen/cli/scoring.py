@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 
 from lightning_gen.cli.checks import check_likelihood
-from lightning_gen.cli.runs import best_device, find_checkpoint, run_of
+from lightning_gen.cli.runs import check_seed, find_checkpoint, run_of, usable
 from lightning_gen.data import ImageData, folder_set
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation import (
@@ -87,6 +87,7 @@ def evaluate(
         raise InputError("name either --ckpt, or --generated and --reference, two folders of images")
     if not metrics:
         raise InputError("--metrics is empty; choose from fid, isc, kid, prc, modes, elbo and nll")
+    check_seed(seed)
     numbers = {"num_samples": num_samples, "batch_size": batch_size, "importance_samples": importance_samples}
     for option, value in numbers.items():
         if value is not None and value < 1:
@@ -100,7 +101,9 @@ def evaluate(
             data = dataset_of(checkpoint, root)
             model = load_model(checkpoint).to(place)
             model.use_ema = not raw
-            real = folder_set(reference, model.image_shape[1]) if reference else data.image_set(split)
+            channels, side, _ = model.image_shape
+            looks = bool(likelihoods) or reconstructions or not isinstance(model, Sampler)  # at the images itself
+            real = folder_set(reference, side, channels if looks else None) if reference else data.image_set(split)
             common |= {"seed": seed, "split": None if reference else split}
             cards: list[ScoreCard] = []
             if compared:
@@ -174,7 +177,7 @@ def dataset_of(checkpoint: Path, root: str | None) -> ImageData:
 
 def labelled_sets(data: ImageData) -> tuple[ImageSet, ImageSet]:
     """What a classifier learns from and is tested on."""
-    return data.image_set("train"), data.image_set("test")
+    return data.image_set("train"), data.image_set("val")  # which has no class that training left out
 
 
 def report(card: ScoreCard, out: Path | None, run: Path | None) -> None:
@@ -208,7 +211,7 @@ def processes(device: str | None) -> Iterator[tuple[str, bool]]:
     Yields:
         This process's device, and whether it is the first process.
     """
-    kind = device or best_device()
+    kind = usable(device)
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield kind, True
         return

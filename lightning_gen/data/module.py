@@ -130,6 +130,8 @@ class ImageData(LightningDataModule):
             raise InputError(f"data.channels is {channels}: it must be 1 (grey) or 3 (RGB)")
         if name == "stacked_mnist" and channels == 1:
             raise InputError("data.channels is 1: the three digits of stacked_mnist are its channels, so it has 3")
+        if name == "stacked_mnist" and leave_out:
+            raise InputError("data.leave_out is of no use for stacked_mnist, whose images are three digits; take mnist")
         sizes = {"image_size": image_size, "batch_size": batch_size, "eval_batch_size": eval_batch_size}
         for option, value in sizes.items():
             if value is not None and value < 1:
@@ -329,15 +331,16 @@ class ImageData(LightningDataModule):
         return store_beside(self.root.parent if self.dataset == "folder" else self.root)
 
 
-def folder_set(path: str | Path, image_size: int | None = None) -> ImageSet:
+def folder_set(path: str | Path, image_size: int | None = None, channels: int | None = None) -> ImageSet:
     """All images of a folder or zip as one image set, for scoring one folder against another.
 
     Args:
         path: the folder or zip.
         image_size: cut to a centred square and resized to this; None keeps the images' own size.
+        channels: 1 or 3; by default 1 where all images are grey.
 
     Returns:
-        The image set, grey when all images are.
+        The image set.
 
     Raises:
         InputError: when there are no images, one cannot be decoded, or they differ in size and none was named.
@@ -353,7 +356,7 @@ def folder_set(path: str | Path, image_size: int | None = None) -> ImageSet:
             f"the images of {path} differ in size ({width}x{height}, {other_width}x{other_height} ...): name an image "
             "size to bring them to"
         )
-    return pack(source, scan, Framing(3 if scan.colour else 1, image_size), store, "raise")
+    return pack(source, scan, Framing(channels or (3 if scan.colour else 1), image_size), store, "raise")
 
 
 def _tier(num_bytes: int, device: torch.device, ranks: int) -> Cache:

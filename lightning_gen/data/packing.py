@@ -134,7 +134,8 @@ def pack(source: Source, scan: Scan, framing: Framing, store: Path, on_corrupt: 
     Raises:
         InputError: when a file cannot be decoded, none can, or the disk is too small.
     """
-    key = blake2b(f"{VERSION} {scan.content} {framing}".encode(), digest_size=16).hexdigest()
+    drawn = source.name if framing.binarized else ""  # which seeds the draw
+    key = blake2b(f"{VERSION} {scan.content} {framing} {drawn}".encode(), digest_size=16).hexdigest()
     shape = (framing.channels, *([framing.size] * 2 if framing.size else scan.sizes[0]))
     path = store / f"{slug(source.name)}-{'x'.join(map(str, shape))}-{key[:16]}.npy"
     record = path.with_suffix(".json")

@@ -52,14 +52,14 @@ def solve(
         x at the time ``last``, and how often the denoiser was asked.
 
     Raises:
-        InputError: when a tolerance is not positive, or the solver gets nowhere.
+        InputError: when a tolerance is not positive, a value not finite, or the solver gets nowhere.
     """
     if min(rtol, atol) <= 0:
         raise InputError(f"rtol is {rtol} and atol {atol}; both must be above 0")
 
     def slope(images: Images, times: Float[Tensor, " batch"]) -> Images:
         alpha, sigma = (over_images(share).to(images.dtype) for share in process.mixture(times))
-        clean = denoise(images, times)
+        clean = denoise(images, times.to(images.dtype))
         return process.drift(clean, (images - alpha * clean) / sigma)
 
     times = torch.full((len(noisy),), first, dtype=torch.float64, device=noisy.device)
@@ -79,6 +79,8 @@ def solve(
         error = size * sum(weight * part for weight, part in zip(ERROR, slopes, strict=True))
         allowed = atol + rtol * torch.maximum(noisy.abs(), stage.abs())
         size_of_error = (error / allowed).square().flatten(1).mean(1).sqrt().double()
+        if not size_of_error.isfinite().all():
+            raise InputError("the denoiser gave values that are not finite")
         good = size_of_error <= 1
         noisy = torch.where(good[:, None, None, None], stage, noisy)
         times = torch.where(good, torch.where(steps == left, torch.full_like(times, last), times + steps), times)

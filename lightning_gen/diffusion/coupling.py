@@ -22,6 +22,7 @@ def optimal_transport(clean: Images, noise: Images) -> Images:
         The noises, the i-th for the i-th image.
     """
     # |x|^2 and |e|^2 are the same in any pairing
-    cost = -(clean.flatten(1).float() @ noise.flatten(1).float().T)
+    with torch.autocast(clean.device.type, enabled=False):
+        cost = -(clean.flatten(1).float() @ noise.flatten(1).float().T)
     _, partners = linear_sum_assignment(cost.cpu().numpy())
     return noise[torch.from_numpy(partners).to(noise.device)]

@@ -46,7 +46,8 @@ def guided(
 
     def both(noisy: Images, times: Times) -> Images:
         alpha, sigma = process.mixture(times)
-        acts = (interval[0] * alpha <= sigma) & (sigma <= interval[1] * alpha)
+        noise = sigma / alpha  # infinite where there is nothing but noise
+        acts = (interval[0] <= noise) & (noise <= interval[1])
         if not acts.any():
             return plain(noisy, times)
         none = torch.full_like(labels, no_label)

@@ -97,7 +97,7 @@ class Sampler(ABC):
 
     def clean_at(self, noisy: Images, point: Point) -> Images:
         """What the denoiser takes x_0 for."""
-        return self.denoise(noisy, torch.full((len(noisy),), point.time, device=noisy.device))
+        return self.denoise(noisy, noisy.new_full((len(noisy),), point.time))
 
 
 def implied_noise(noisy: Images, clean: Images, point: Point) -> Images:

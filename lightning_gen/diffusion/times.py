@@ -32,7 +32,7 @@ def discrete_times(num_times: int, steps: int, spacing: Spacing = "trailing") ->
     elif spacing == "trailing":
         times = torch.arange(num_times, 0, -num_times / steps, dtype=torch.float64).round()[:steps] - 1
     else:
-        times = torch.linspace(0, num_times - 1, steps, dtype=torch.float64).round().flip(0)
+        times = torch.linspace(num_times - 1, 0, steps, dtype=torch.float64).round()  # a single step: from the last
     return [*times.double().tolist(), -1.0]
 
 
@@ -72,9 +72,11 @@ def path_times(steps: int, shift: float = 1.0) -> list[float]:
         steps + 1 falling times.
 
     Raises:
-        InputError: when there is no step.
+        InputError: when there is no step, or the shift is not positive.
     """
     check_steps(steps)
+    if not shift > 0:
+        raise InputError(f"shift is {shift}; it must be above 0")
     times = torch.linspace(1, 0, steps + 1, dtype=torch.float64)
     return (shift * times / (1 + (shift - 1) * times)).tolist()
 

@@ -127,6 +127,7 @@ class ScoreCard:
             metrics=self.metrics + other.metrics,
             protocol={**self.protocol, **other.protocol},
             importance_samples=self.importance_samples or other.importance_samples,
+            seed=other.seed if self.seed is None else self.seed,
             notes=self.notes + other.notes,
             flags={**self.flags, **other.flags},
         )

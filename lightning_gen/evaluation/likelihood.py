@@ -75,7 +75,7 @@ def score_likelihood(
         The score card, on every rank.
 
     Raises:
-        InputError: when a metric is unknown or there are no images or samples.
+        InputError: when a metric is unknown, there are no images or samples, or a likelihood is not finite.
     """
     if unknown := [metric for metric in metrics if metric not in LIKELIHOODS]:
         raise InputError(f"{unknown[0]!r} is no likelihood; choose from {', '.join(LIKELIHOODS)}")
@@ -103,13 +103,19 @@ def score_likelihood(
                     batch += LEVEL * (uniform(*batch.shape, generator=generators, device=device) - 0.5)
                 generators = image_generators(mix_seed(seed, "latents"), indices)
                 parts.append(estimate(model, batch, labels, importance_samples, generators))
-        columns = {"grey": torch.full((len(share),), grey)}
-        for column, rows in zip(Estimate._fields, zip(*parts, strict=True), strict=True):
-            columns[column] = torch.cat(rows).cpu()
-        whole = together.gather(columns if len(share) else {}, num)
+        columns: dict[str, Tensor] = {}
+        if parts:
+            columns = {
+                "grey": torch.full((len(share),), grey),
+                "elbo": torch.cat([part.elbo for part in parts]),
+                "log_p": torch.cat([part.log_p for part in parts]),
+            }
+        whole = together.gather(columns, num)
 
         def fill() -> ScoreCard:
             assert whole is not None
+            if broken := int((~(whole["elbo"].isfinite() & whole["log_p"].isfinite())).sum()):
+                raise InputError(f"the likelihoods of {broken} of {num} images are not finite numbers")
             channels, height, width = images[:1].shape[1:]
             dimensions = channels * height * width
             level = dimensions * math.log(LEVEL) if model.likelihood == "gaussian" else 0.0
@@ -204,9 +210,10 @@ def weak(metrics: Sequence[str], likelihood: str, grey: bool, importance_samples
     Returns:
         Metric -> what is weak about it.
     """
-    flags: dict[str, str] = {}
+    found: dict[str, list[str]] = {metric: [] for metric in metrics}
     if "nll" in metrics and importance_samples < FEW:
-        flags["nll"] = f"{importance_samples} samples: a loose upper bound"
+        found["nll"].append(f"{importance_samples} samples: a loose upper bound")
     if likelihood == "bernoulli" and grey:
-        flags |= dict.fromkeys(metrics, "grey values under a Bernoulli likelihood: a relaxation, not a probability")
-    return flags
+        for words in found.values():
+            words.append("grey values under a Bernoulli likelihood: a relaxation, not a probability")
+    return {metric: "; ".join(words) for metric, words in found.items() if words}

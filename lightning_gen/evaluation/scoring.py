@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from jaxtyping import Float64
 from torch import Tensor, nn
 from torchmetrics.functional.image import structural_similarity_index_measure
 
@@ -26,6 +27,8 @@ from lightning_gen.types import Images, ImageSet, ImageShape, Labels, Randomness
 
 MOST_SAMPLES = 10_000
 """How many images are drawn when no number is given and the reference has more."""
+FEWEST_PIXELS = 6
+"""Sides below this are too small for the window of SSIM, which is left out."""
 EXACT = 1e-10
 """Mean squared error below which PSNR is cut off, at 100 dB."""
 
@@ -111,7 +114,7 @@ def score_reconstructor(
 
     With u, v in [0, 1] the stored images and their reconstructions, ``mse = mean (u - v)^2`` over all images,
     ``psnr = -10 log10 mse``, at most 100 dB, and ``ssim`` the mean structural similarity (Wang et al. 2004,
-    https://doi.org/10.1109/TIP.2003.819861) with a Gaussian window of 11 pixels.
+    https://doi.org/10.1109/TIP.2003.819861) with a Gaussian window of 11 pixels, left out of images below 6.
 
     Args:
         model: what reconstructs images.
@@ -140,9 +143,9 @@ def score_reconstructor(
         labels = None if images.labels is None else torch.from_numpy(images.labels[index]).to(device)
         drawn = checked(model.reconstruct(to_float(real.to(device)), labels=labels))
         again, true = drawn.images.cpu().double() / 255, real.double() / 255
-        alike = structural_similarity_index_measure(again, true, data_range=1.0, reduction="none")
-        assert isinstance(alike, Tensor)
-        figures = {"mse": (again - true).square().flatten(1).mean(1), "ssim": alike.reshape(-1)}
+        figures = {"mse": (again - true).square().flatten(1).mean(1)}
+        if min(true.shape[2:]) >= FEWEST_PIXELS:
+            figures["ssim"] = ssim(again, true)
         return Drawn(drawn.images, {**drawn.figures, **figures})
 
     facts = {
@@ -248,7 +251,8 @@ def score(
         notes = extractor.notes(generated.image_shape[0])
         if "mse" in generated.figures:
             mse = generated.figures["mse"].mean().item()
-            scores |= {"mse": mse, "psnr": psnr(mse), "ssim": generated.figures["ssim"].mean().item()}
+            scores |= {"mse": mse, "psnr": psnr(mse)}
+            scores |= {name: generated.figures[name].mean().item() for name in ("ssim",) if name in generated.figures}
         if "right" in generated.figures:
             scores["class_accuracy"] = generated.figures["right"].double().mean().item()
         broken = num - int(generated.figures["finite"].sum()) if "finite" in generated.figures else 0
@@ -277,6 +281,24 @@ def score(
         )
 
     return ranks.first(fill)
+
+
+def ssim(images: Float64[Tensor, "batch channels height width"], others: Tensor) -> Float64[Tensor, " batch"]:
+    """Structural similarity of pairs of images, in [-1, 1].
+
+    Wang et al. 2004 (https://doi.org/10.1109/TIP.2003.819861): a Gaussian window of 11 pixels with a standard deviation
+    of 1.5, by torchmetrics.
+
+    Args:
+        images: in [0, 1], with sides of ``FEWEST_PIXELS`` or more.
+        others: of the same shape.
+
+    Returns:
+        One number a pair.
+    """
+    found = structural_similarity_index_measure(images, others, data_range=1.0, reduction="none")
+    assert isinstance(found, Tensor)
+    return found.reshape(-1)  # torchmetrics gives one number for one image and a row for several
 
 
 def psnr(mse: float) -> float:

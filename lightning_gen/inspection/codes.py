@@ -48,11 +48,18 @@ def encode_split(subject: Subject, split: str, num: int) -> Codes:
 
     Returns:
         Their latents and classes.
+
+    Raises:
+        InputError: when there are not two images, or a latent is not finite.
     """
     part = whole(subject.data.image_set(split)).at_most(num)
+    if len(part.chosen) < 2:
+        raise InputError(f"{part.name} has 1 image, and this looks at how several differ; take another --split")
     batches = list(subject.batches(part.images, part.chosen))
     labels = [batch.labels for batch in batches if batch.labels is not None]
     latents = torch.cat([encode(subject, batch) for batch in batches])
+    if broken := int((~latents.isfinite().flatten(1).all(1)).sum()):
+        raise InputError(f"the latents of {broken} of {len(latents)} images of {split} are not finite numbers")
     return Codes(latents, torch.cat(labels) if labels else None)
 
 

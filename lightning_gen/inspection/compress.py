@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import torch
 
 from lightning_gen.errors import InputError
+from lightning_gen.evaluation.scoring import FEWEST_PIXELS
 from lightning_gen.images import to_uint8
 from lightning_gen.inspection.findings import Findings
 from lightning_gen.inspection.jpeg import Counted, decode_jpeg, fitted_jpeg
@@ -63,6 +64,8 @@ def compress(
     if not isinstance(model, Tokenizer) and not (isinstance(model, Encoder) and isinstance(model, Decoder)):
         raise InputError(f"{subject.name} has no encoder, so that there is no code to weigh; take an autoencoder")
     at_least(1, num=num, shown=shown)
+    if min(subject.model.image_shape[1:]) < FEWEST_PIXELS:
+        raise InputError(f"compress compares by SSIM, which needs images of {FEWEST_PIXELS} pixels or more a side")
     stored = subject.data.image_set(split)
     num = min(num, len(stored))
     shown = min(shown, num)

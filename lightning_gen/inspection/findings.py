@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from lightning_gen.cache import atomic
+from lightning_gen.errors import InputError
 from lightning_gen.images import save_png
 
 Picture = UInt8[Tensor, "3 height width"]
@@ -41,13 +42,20 @@ class Findings:
 
         Returns:
             The files.
+
+        Raises:
+            InputError: when a number is not finite.
         """
+        try:
+            text = json.dumps(self.numbers, indent=2, allow_nan=False)
+        except ValueError:
+            raise InputError("some of the numbers are not finite: are the model's weights?") from None
         files = [stem.with_name(f"{stem.name}.png")]
         save_png(self.picture, files[0])
         if self.numbers:
             files.append(stem.with_name(f"{stem.name}.json"))
             with atomic(files[-1]) as temporary:
-                temporary.write_text(json.dumps(self.numbers, indent=2) + "\n")
+                temporary.write_text(text + "\n")
         if self.frames is not None:
             files.append(stem.with_name(f"{stem.name}.gif"))
             save_gif(self.frames, files[-1])

@@ -133,7 +133,7 @@ def probes(known: Labelled, asked: Labelled) -> dict[str, float]:
     if known[1] is None or len(np.unique(known[1])) < 2:
         return {}
     classifiers = {
-        "knn_accuracy": KNeighborsClassifier(NEIGHBOURS),
+        "knn_accuracy": KNeighborsClassifier(min(NEIGHBOURS, len(known[0]))),
         "linear_accuracy": make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
     }
     return {name: float(classifier.fit(*known).score(*asked)) for name, classifier in classifiers.items()}

@@ -148,7 +148,7 @@ def search(
     return found
 
 
-def compare(distances: Float64[Tensor, " images"], num: int) -> dict[str, float]:
+def compare(distances: Float64[Tensor, " images"], num: int) -> dict[str, float | None]:
     """Hold the distances of samples against those of test images.
 
     Args:
@@ -156,7 +156,7 @@ def compare(distances: Float64[Tensor, " images"], num: int) -> dict[str, float]
         num: how many are samples.
 
     Returns:
-        The figures by name.
+        The figures by name; no ratio where the test images are training images.
     """
     samples, test = distances[:num].cpu().numpy(), distances[num:].cpu().numpy()
     near, median = float(np.percentile(test, NEAR)), float(np.median(test))
@@ -165,18 +165,19 @@ def compare(distances: Float64[Tensor, " images"], num: int) -> dict[str, float]
         "samples_median": float(np.median(samples)),
         "test_mean": float(test.mean()),
         "test_median": median,
-        "ratio": float(np.median(samples)) / median if median else float("nan"),
+        "ratio": float(np.median(samples)) / median if median else None,
         "test_percentile_1": near,
         "samples_nearer": float((samples < near).mean()),
     }
 
 
-def line(space: str, figures: dict[str, float]) -> str:
+def line(space: str, figures: dict[str, Any]) -> str:
     """What was found in a space, for the terminal."""
     suspicion = "; this may be memorising: look at the picture" if figures["samples_nearer"] > SUSPICIOUS else ""
+    ratio = "none" if figures["ratio"] is None else f"{figures['ratio']:.3f}"
     return (
         f"{space}: median squared distance to the nearest training image {figures['samples_median']:.4g} of samples, "
-        f"{figures['test_median']:.4g} of test images (ratio {figures['ratio']:.3f}); {figures['samples_nearer']:.1%} "
+        f"{figures['test_median']:.4g} of test images (ratio {ratio}); {figures['samples_nearer']:.1%} "
         f"of samples nearer than 99 % of test images{suspicion}"
     )
 

@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim import Adam
 
 from lightning_gen.models.base import DescentModule, GenerativeModule
-from lightning_gen.networks.pairs import NetworkKind, make_decoder, make_encoder
+from lightning_gen.networks.pairs import NetworkKind, at_least_one, make_decoder, make_encoder
 from lightning_gen.types import Images, ImageShape, Labels, Latents
 
 
@@ -42,6 +42,7 @@ class CodingModule(GenerativeModule):
     ) -> None:
         super().__init__(image_shape=image_shape, **kwargs)
         self.latent_dim = latent_dim
+        at_least_one(latent_dim=latent_dim)
         encoder = make_encoder(network, self.image_shape, latent_dim, hidden, width)
         decoder = make_decoder(network, self.image_shape, latent_dim, hidden, width)
         self.networks = nn.ModuleDict({"encoder": encoder, "decoder": nn.Sequential(decoder, nn.Tanh())})

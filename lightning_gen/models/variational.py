@@ -26,7 +26,7 @@ from lightning_gen.models.base import DescentModule
 from lightning_gen.models.latents import GaussianLatents
 from lightning_gen.models.ranks import average_over_ranks
 from lightning_gen.networks.mlp import Activation
-from lightning_gen.networks.pairs import NetworkKind, make_decoder, make_encoder
+from lightning_gen.networks.pairs import NetworkKind, at_least_one, make_decoder, make_encoder
 from lightning_gen.noise import randn
 from lightning_gen.types import Batch, Images, ImageShape, Labels, Latents, LogWeights, Randomness
 
@@ -94,9 +94,8 @@ class VariationalModule(GaussianLatents, DescentModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(image_shape=image_shape, **kwargs)
-        if latent_dim < 1:
-            raise InputError(f"model.latent_dim is {latent_dim}; it must be at least 1")
-        if sigma is not None and sigma <= 0:
+        at_least_one(latent_dim=latent_dim)
+        if sigma is not None and not 0 < sigma < math.inf:
             raise InputError(f"model.sigma is {sigma}; it must be above 0, or null to learn it")
         self.latent_dim, self.network, self.hidden, self.width = latent_dim, network, hidden, width
         self.activation = activation
@@ -120,12 +119,13 @@ class VariationalModule(GaussianLatents, DescentModule):
         decoder = make_decoder(
             self.network, self.image_shape, self.latent_dim + planes, self.hidden, self.width, self.activation
         )
-        self.networks = nn.ModuleDict({"encoder": encoder, "decoder": decoder})
         log_sigma = torch.tensor(math.log(self.sigma or 1.0))
+        # beside the decoder's weights, so that it is averaged with them
         if self.likelihood == "gaussian" and self.sigma is None:
-            self.log_sigma: Tensor = nn.Parameter(log_sigma)
+            decoder.register_parameter("log_sigma", nn.Parameter(log_sigma))
         else:
-            self.register_buffer("log_sigma", log_sigma)
+            decoder.register_buffer("log_sigma", log_sigma)
+        self.networks = nn.ModuleDict({"encoder": encoder, "decoder": decoder})
         self.follow()
 
     def producer(self) -> nn.Module:
@@ -134,8 +134,7 @@ class VariationalModule(GaussianLatents, DescentModule):
 
     def configure_optimizers(self) -> Any:
         """Adam on the networks and, where it is learned, sigma."""
-        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        return self.scheduled(Adam(trained, self.lr))
+        return self.scheduled(Adam(self.networks.parameters(), self.lr))
 
     # ---- training
 
@@ -163,9 +162,9 @@ class VariationalModule(GaussianLatents, DescentModule):
         decoder: Any = self.networks["decoder"]
         bias = decoder.layers[-1].bias
         mean = images.float().mean(0).reshape(len(bias), -1).mean(1)  # of each pixel, or of each channel
-        average_over_ranks([mean])
         if self.likelihood == "bernoulli":
             mean = ((mean + 1) / 2).logit(eps=0.5 / len(images))
+        average_over_ranks([mean])
         bias.copy_(mean)
 
     # ---- where a conditional model differs
@@ -211,7 +210,7 @@ class VariationalModule(GaussianLatents, DescentModule):
         if self.likelihood == "bernoulli":
             nats = bernoulli_log_likelihood(output, (images + 1) / 2)
         else:
-            nats = gaussian_log_likelihood(output, self.log_sigma, images)
+            nats = gaussian_log_likelihood(output, networks["decoder"].log_sigma, images)
         return nats.unflatten(0, (num, -1))
 
     def bound(self, batch: Batch) -> Bound:

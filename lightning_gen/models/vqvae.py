@@ -22,6 +22,7 @@ from lightning_gen.errors import InputError
 from lightning_gen.models.base import DescentModule
 from lightning_gen.models.latents import LatentPrior
 from lightning_gen.networks.masked import GatedPixelCNN
+from lightning_gen.networks.pairs import at_least_one
 from lightning_gen.networks.vq import Maps, VectorQuantiser, perplexity
 from lightning_gen.noise import uniform
 from lightning_gen.types import Batch, Codes, Images, ImageShape, Labels, Latents, Loss, Randomness
@@ -79,11 +80,12 @@ class VQVAE(LatentPrior, DescentModule):
                 f"model.downsample is {downsample} and does not divide images of {height} x {width_of_image}; "
                 f"set data.image_size to a multiple of {downsample}"
             )
-        if codebook_size < 1 or commitment < 0:
+        if codebook_size < 2 or commitment < 0:
             raise InputError(
                 f"model.codebook_size is {codebook_size} and model.commitment {commitment}; "
-                "there must be at least 1 code, and no negative weight"
+                "there must be at least 2 codes, and no negative weight"
             )
+        at_least_one(code_dim=code_dim, width=width, prior_width=prior_width)
         if not (0 <= codebook_decay < 1 and 0 <= revive_below < 1):
             raise InputError(
                 f"model.codebook_decay is {codebook_decay} and model.revive_below {revive_below}; "
@@ -167,7 +169,7 @@ class VQVAE(LatentPrior, DescentModule):
     def decode(self, latents: Latents) -> Images:
         """The images of grids of vectors (batch, code_dim, rows, columns), which need not be codes."""
         with self.producing() as networks:
-            return networks.decoder(latents)
+            return networks.decoder(latents).clamp(-1, 1)
 
     def reconstruct(self, images: Images, *, labels: Labels | None = None) -> Images:
         """The images of the codes of images."""
@@ -247,7 +249,10 @@ class GridEncoder(nn.Module):
 
 
 class GridDecoder(nn.Module):
-    """Grids of vectors to images in [-1, 1]: 3 x 3, residual blocks, strided 4 x 4 transposed convolutions, tanh.
+    """Grids of vectors to images: 3 x 3, residual blocks, strided 4 x 4 transposed convolutions.
+
+    Nothing bounds the output: a tanh would saturate at the black background before there are codes to tell of more, and
+    pass no gradient any longer.
 
     Args:
         code_dim: length of a vector.
@@ -262,7 +267,7 @@ class GridDecoder(nn.Module):
         for _ in range(halvings - 1):
             layers += [nn.ConvTranspose2d(width, width, kernel_size=4, stride=2, padding=1), nn.ReLU()]
         last = nn.ConvTranspose2d(width, channels, kernel_size=4, stride=2, padding=1)
-        self.layers = nn.Sequential(*layers, last, nn.Tanh())
+        self.layers = nn.Sequential(*layers, last)
 
     def forward(self, maps: Maps) -> Images:
         """Decode grids."""

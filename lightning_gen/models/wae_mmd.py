@@ -54,5 +54,6 @@ class WAEMMD(CodingDescentModule, GaussianLatents):  # type: ignore[override]
         codes = self.networks["encoder"](batch.images)
         # [-1, 1] is twice as wide as the [0, 1] that the error is measured in
         error = F.mse_loss(self.networks["decoder"](codes), batch.images, reduction="sum") / (4 * len(batch.images))
-        discrepancy = mmd(codes, self.latents_like(batch), self.kernel)
+        # one image makes no pairs, and held-out images may come alone
+        discrepancy = mmd(codes, self.latents_like(batch), self.kernel, unbiased=len(codes) > 1)
         return Loss(error + self.mmd_weight * discrepancy, {"reconstruction": error, "mmd": discrepancy})

@@ -5,11 +5,26 @@ from typing import Literal
 
 from torch import nn
 
+from lightning_gen.errors import InputError
 from lightning_gen.networks.dcgan import DCGANDecoder, DCGANEncoder
 from lightning_gen.networks.mlp import Activation, MLPDecoder, MLPEncoder
 from lightning_gen.types import ImageShape
 
 NetworkKind = Literal["mlp", "conv"]
+
+
+def at_least_one(**sizes: int) -> None:
+    """Refuse sizes of which nothing can be made.
+
+    Args:
+        **sizes: by the hyper-parameter's name.
+
+    Raises:
+        InputError: naming the first below 1.
+    """
+    for name, size in sizes.items():
+        if size < 1:
+            raise InputError(f"model.{name} is {size}; it must be at least 1")
 
 
 def make_encoder(
@@ -32,7 +47,11 @@ def make_encoder(
 
     Returns:
         The encoder; it has no activation at its end.
+
+    Raises:
+        InputError: when a size is below 1.
     """
+    at_least_one(width=width, hidden=min(hidden, default=1))
     if kind == "mlp":
         return MLPEncoder(image_shape, features, hidden, activation)
     return DCGANEncoder(image_shape, features, width)
@@ -58,7 +77,11 @@ def make_decoder(
 
     Returns:
         The decoder; it has no activation at its end.
+
+    Raises:
+        InputError: when a size is below 1.
     """
+    at_least_one(latent_dim=latent_dim, width=width, hidden=min(hidden, default=1))
     if kind == "mlp":
         return MLPDecoder(latent_dim, image_shape, hidden, activation)
     return DCGANDecoder(latent_dim, image_shape, width)

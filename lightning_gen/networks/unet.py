@@ -138,6 +138,8 @@ class UNet(nn.Module):
                 f"{width_of_image} cannot be halved so often; take fewer, or set data.image_size to a multiple of "
                 f"{2**halvings}"
             )
+        if not 0 <= dropout < 1:
+            raise InputError(f"a UNet's dropout is at least 0 and below 1, not {dropout}")
         condition = 4 * width
         self.condition = NoiseAndClass(condition, width, num_classes)
         self.into = nn.Conv2d(channels, width, 3, padding=1)
