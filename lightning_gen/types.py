@@ -5,7 +5,8 @@ Images are float32 ``(batch, channels, height, width)`` in [-1, 1] wherever a mo
 a capability (``isinstance(model, Sampler)``), never for a model's name.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -17,6 +18,8 @@ from torch import Tensor, nn
 Images = Float[Tensor, "batch channels height width"]
 StoredImages = UInt8[Tensor, "batch channels height width"]
 Labels = Int64[Tensor, "batch"]
+Classes = Float[Tensor, "batch classes"]
+"""The class of each image as a one-hot row, between two classes a mixture of theirs, and zeros for none."""
 Latents = Float[Tensor, "batch *latent"]
 Codes = Int64[Tensor, "batch rows columns"]
 LogWeights = Float[Tensor, "num batch"]
@@ -43,6 +46,31 @@ class Loss(NamedTuple):
     terms: Mapping[str, Float[Tensor, ""]]
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """How images are made out of noise step by step: an argument of drawing, and nothing that a model is trained for.
+
+    Attributes:
+        sampler: name of the sampler; what is not given is the model's own choice, here and below.
+        steps: how many steps it takes.
+        spacing: how the steps lie between noise and image; the model names its kinds.
+        eta: of the sampler ``ddim``: 0 is deterministic, 1 redraws as much noise as DDPM.
+        churn: of the sampler ``stochastic_heun``: how much noise is added on the way, over all steps.
+        guidance: scale w of classifier-free guidance: 1 is the conditional model, 0 the unconditional one.
+        guidance_interval: the least and the largest noise (sigma / alpha) at which guidance acts.
+        clip: whether every denoised image is clipped to [-1, 1] on the way.
+    """
+
+    sampler: str | None = None
+    steps: int | None = None
+    spacing: str | None = None
+    eta: float | None = None
+    churn: float | None = None
+    guidance: float | None = None
+    guidance_interval: tuple[float, float] | None = None
+    clip: bool | None = None
+
+
 @runtime_checkable
 class Sampler(Protocol):
     """Draws new images."""
@@ -50,6 +78,16 @@ class Sampler(Protocol):
     def sample(self, num: int, *, labels: Labels | None = None, generator: Randomness = None) -> Images:
         """Draw ``num`` images in [-1, 1]; image i depends on the i-th noise (and label) alone."""
         ...
+
+
+@runtime_checkable
+class GradualSampler(Sampler, Protocol):
+    """Draws new images step by step out of noise, in a way that can be asked for."""
+
+    sampling: Sampling
+    """How; setting it fills in what is not given, and refuses what the model cannot do (``InputError``)."""
+    drawn: Callable[[float], None] | None
+    """Told after each step how many images' worth of work it was."""
 
 
 @runtime_checkable

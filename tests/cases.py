@@ -11,7 +11,10 @@ from lightning_gen.models.beta_vae import BetaVAE
 from lightning_gen.models.conditional_gan import ConditionalGAN
 from lightning_gen.models.conditional_vae import ConditionalVAE
 from lightning_gen.models.dcgan import DCGAN
+from lightning_gen.models.ddpm import DDPM
 from lightning_gen.models.denoising_autoencoder import DenoisingAutoencoder
+from lightning_gen.models.edm import EDM
+from lightning_gen.models.flow_matching import FlowMatching
 from lightning_gen.models.gan import GAN
 from lightning_gen.models.iwae import IWAE
 from lightning_gen.models.lsgan import LSGAN
@@ -57,6 +60,8 @@ REMEDIES = {
     "clip": 1.0,
 }
 RESIDUAL_SIDES = (16, 32, 64, 128)
+UNET = {"width": 4, "multipliers": (1, 2), "blocks": 1, "attention": (4,)}
+DIT = {"network": "dit", "width": 8, "depth": 1, "heads": 2}
 
 CASES = [
     Case(
@@ -219,5 +224,32 @@ CASES = [
         configs=("unrolled_gan_digits", "unrolled_gan_mnist"),
         variants=({"unrolled_steps": 2}, {"unrolled_steps": 1, **REMEDIES}),
         tiny=SMALL,
+    ),
+    Case(
+        DDPM,
+        terms={"error", "total"},
+        configs=("ddpm_digits",),
+        variants=(
+            {"prediction": "v", "schedule": "cosine", "num_times": 100, "ema_half_life": 50.0},
+            {"weighting": "min_snr", "schedule": "sigmoid", "conditional": True, **CLASSES, **DIT},
+        ),
+        tiny=UNET,
+    ),
+    Case(
+        EDM,
+        terms={"error", "total"},
+        configs=("edm_digits",),
+        variants=({"warmup_images": 16}, {"conditional": True, **CLASSES, **DIT}),
+        tiny=UNET,
+    ),
+    Case(
+        FlowMatching,
+        terms={"error", "total"},
+        configs=("flow_matching_digits",),
+        variants=(
+            {"coupling": "optimal_transport", "training_times": "logit_normal"},
+            {"conditional": True, "lr_schedule": "linear", **CLASSES, **DIT},
+        ),
+        tiny=UNET,
     ),
 ]

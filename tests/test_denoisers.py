@@ -7,7 +7,7 @@ from torch import nn
 from lightning_gen.errors import InputError
 from lightning_gen.networks.conditioning import NoiseAndClass, sinusoids
 from lightning_gen.networks.dit import DiT, places
-from lightning_gen.networks.unet import SelfAttention, UNet
+from lightning_gen.networks.unet import SelfAttention, UNet, group_norm
 
 NETWORKS = {
     "unet": lambda shape=(1, 16, 16), **options: UNet(
@@ -45,9 +45,7 @@ def test_they_begin_at_zero_and_keep_the_images_shape(make, shape):
 def test_every_parameter_matters(make):
     torch.manual_seed(0)
     network = awake(make(num_classes=3)).train()
-    network(
-        torch.randn(4, 1, 16, 16), torch.tensor([0.0, 10.0, 100.0, 900.0]), torch.tensor([0, 1, 2, 3])
-    ).sum().backward()
+    network(torch.randn(4, 1, 16, 16), torch.tensor([0.0, 10.0, 100.0, 900.0]), torch.eye(4)[:, :3]).sum().backward()
     silent = [
         name for name, parameter in network.named_parameters() if parameter.grad is None or not parameter.grad.any()
     ]
@@ -58,14 +56,15 @@ def test_every_parameter_matters(make):
 def test_they_look_at_noise_class_and_the_whole_image_and_at_no_batch_mate(make):
     torch.manual_seed(0)
     network = awake(make(num_classes=3))
-    images, noise, labels = torch.randn(3, 1, 16, 16), torch.tensor([5.0, 50.0, 500.0]), torch.tensor([0, 1, 3])
-    together = network(images, noise, labels)
-    alone = torch.cat([network(*(part[i : i + 1] for part in (images, noise, labels))) for i in range(3)])
+    images, noise, classes = torch.randn(3, 1, 16, 16), torch.tensor([5.0, 50.0, 500.0]), torch.eye(4)[[0, 1, 3], :3]
+    together = network(images, noise, classes)
+    alone = torch.cat([network(*(part[i : i + 1] for part in (images, noise, classes))) for i in range(3)])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
-    assert not torch.allclose(together, network(images, noise + 1, labels), atol=1e-3)
-    assert not torch.allclose(together, network(images, noise, (labels + 1) % 4), atol=1e-3)
+    assert not torch.allclose(together, network(images, noise + 1, classes), atol=1e-3)
+    assert not torch.allclose(together, network(images, noise, classes.roll(1, 0)), atol=1e-3)
+    assert torch.equal(network(images, noise), network(images, noise, torch.zeros(3, 3)))
     images.requires_grad_()
-    network(images, noise, labels)[:, :, 0, 0].sum().backward()
+    network(images, noise, classes)[:, :, 0, 0].sum().backward()
     assert images.grad[:, :, -1, -1].abs().min() > 0
 
 
@@ -94,9 +93,26 @@ def test_sinusoids_and_places():
     assert torch.equal(table[0::4, 8:], table[0:1, 8:].expand(3, -1))  # one column
 
 
-def test_an_unconditional_network_has_no_classes_and_a_conditional_one_has_one_for_none():
+def test_an_unconditional_network_has_no_classes_and_a_mixture_of_two_lies_between_them():
     assert NoiseAndClass(8, 4).classes is None
-    assert NoiseAndClass(8, 4, 10).classes.num_embeddings == 11
+    condition = NoiseAndClass(8, 4, 3)
+    noise, classes = torch.zeros(3), torch.tensor([[1.0, 0, 0], [0, 1, 0], [0.5, 0.5, 0]])
+    first, second, between = condition.classes(classes)
+    torch.testing.assert_close(between, (first + second) / 2)
+    assert condition(noise, classes).shape == (3, 8)
+
+
+def test_groups_of_a_norm_have_four_channels_or_more():
+    assert [group_norm(channels).num_groups for channels in (2, 4, 18, 32, 64, 96, 128, 256)] == [
+        1,
+        1,
+        2,
+        8,
+        16,
+        8,
+        32,
+        32,
+    ]
 
 
 @pytest.mark.parametrize(

@@ -276,21 +276,21 @@ def test_levels_and_path_times_begin_and_end_where_they_should():
 def test_guidance_mixes_the_conditional_and_the_unconditional_image_within_its_interval():
     seen = []
 
-    def denoise(noisy, times, labels):
+    def denoise(noisy, times, classes):
         seen.append(len(noisy))
-        return noisy * 0 + over_images(labels.to(noisy.dtype))
+        return noisy * 0 + over_images(10 - classes @ torch.tensor([9.0, 8.0, 6.0]))
 
-    noisy, labels = torch.randn(3, 1, 2, 2), torch.tensor([4, 2, 1])
+    noisy, classes = torch.randn(3, 1, 2, 2), torch.eye(3).flip(0)  # 4, 2 and 1; without a class 10
     times = torch.tensor([0.2, 0.5, 0.9])
 
     def result(**options):
-        return guided(denoise, PROCESSES["flow"], labels, 10, **options)(noisy, times)[:, 0, 0, 0].tolist()
+        return guided(denoise, PROCESSES["flow"], classes, **options)(noisy, times)[:, 0, 0, 0].tolist()
 
     assert result(scale=1.0) == [4, 2, 1]
     assert result(scale=0.0) == [10, 10, 10]
     assert result(scale=3.0) == [-8, -14, -17]
     assert seen == [3, 6, 6]
-    at_noise = guided(denoise, PROCESSES["flow"], labels, 10, scale=3.0)(noisy, torch.ones(3))
+    at_noise = guided(denoise, PROCESSES["flow"], classes, scale=3.0)(noisy, torch.ones(3))
     assert at_noise[:, 0, 0, 0].tolist() == [-8, -14, -17]
     seen.pop()
     assert result(scale=3.0, interval=(0.5, 2.0)) == [4, -14, 1]  # sigma / alpha is 0.25, 1 and 9

@@ -4,12 +4,15 @@ Dormand and Prince 1980, https://doi.org/10.1016/0771-050X(80)90013-3. Libraries
 an image would then depend on its batch-mates; here each image has its own.
 """
 
+from collections.abc import Iterable, Iterator
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lightning_gen.diffusion.processes import Process, over_images
-from lightning_gen.diffusion.samplers import Denoise
+from lightning_gen.diffusion.processes import Denoise, Process, over_images
+from lightning_gen.diffusion.samplers import Point, Sampler
 from lightning_gen.errors import InputError
 from lightning_gen.types import Images
 
@@ -87,3 +90,23 @@ def solve(
         factor = (SAFETY * size_of_error.clamp(min=1e-10) ** -0.2).clamp(LEAST_FACTOR, MOST_FACTOR)
         steps = steps * torch.where(good, factor, factor.clamp(max=1.0))
     raise InputError(f"the adaptive solver took {MOST_TRIES} steps and is not through; raise rtol and atol")
+
+
+class Adaptive(Sampler):
+    """The probability flow by :func:`solve`, and from the least noise that it reaches the denoised image.
+
+    It takes the first time that it is given, the last two, and whatever steps it needs between them.
+    """
+
+    paced: ClassVar[bool] = False
+
+    def step(self, noisy: Images, now: Point, after: Point) -> Images:
+        """Follow the flow, or denoise."""
+        if after.sigma == 0:
+            return after.alpha * self.clean_at(noisy, now)
+        return solve(self.process, self.denoise, noisy, now.time, after.time)[0]
+
+    def walk(self, noisy: Images, times: Iterable[float]) -> Iterator[Images]:
+        """Walk from the first time to the last but one, and from there to the last."""
+        first, *_, least, last = times
+        return super().walk(noisy, (first, least, last))

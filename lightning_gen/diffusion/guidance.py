@@ -11,19 +11,17 @@ from collections.abc import Callable
 
 import torch
 
-from lightning_gen.diffusion.processes import Process, Times
-from lightning_gen.diffusion.samplers import Denoise
-from lightning_gen.types import Images, Labels
+from lightning_gen.diffusion.processes import Denoise, Process, Times
+from lightning_gen.types import Classes, Images
 
-Conditional = Callable[[Images, Times, Labels], Images]
-"""The clean images of noisy ones, of the times and classes of each."""
+Conditional = Callable[[Images, Times, Classes], Images]
+"""The clean images of noisy ones, of the time and the class of each."""
 
 
 def guided(
     denoise: Conditional,
     process: Process,
-    labels: Labels,
-    no_label: int,
+    classes: Classes,
     scale: float = 1.0,
     interval: tuple[float, float] = (0.0, float("inf")),
 ) -> Denoise:
@@ -32,8 +30,8 @@ def guided(
     Args:
         denoise: the denoiser.
         process: the noise process, whose clock measures the noise.
-        labels: the classes of the images that will be denoised.
-        no_label: the class that stands for none.
+        classes: of the images that will be denoised; rows of zeros, which stand for none, are what guidance leads
+            away from.
         scale: w.
         interval: the least and the largest noise (sigma / alpha) at which guidance acts, both included.
 
@@ -42,7 +40,7 @@ def guided(
     """
 
     def plain(noisy: Images, times: Times) -> Images:
-        return denoise(noisy, times, labels)
+        return denoise(noisy, times, classes)
 
     def both(noisy: Images, times: Times) -> Images:
         alpha, sigma = process.mixture(times)
@@ -50,8 +48,8 @@ def guided(
         acts = (interval[0] <= noise) & (noise <= interval[1])
         if not acts.any():
             return plain(noisy, times)
-        none = torch.full_like(labels, no_label)
-        with_label, without = denoise(noisy.repeat(2, 1, 1, 1), times.repeat(2), torch.cat([labels, none])).chunk(2)
-        return torch.where(acts[:, None, None, None], without + scale * (with_label - without), with_label)
+        none = torch.zeros_like(classes)
+        with_class, without = denoise(noisy.repeat(2, 1, 1, 1), times.repeat(2), torch.cat([classes, none])).chunk(2)
+        return torch.where(acts[:, None, None, None], without + scale * (with_class - without), with_class)
 
     return plain if scale == 1.0 else both

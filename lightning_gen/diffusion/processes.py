@@ -12,6 +12,7 @@ Karras et al. 2022, https://arxiv.org/abs/2206.00364, section 2; Lipman et al. 2
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -22,6 +23,8 @@ from lightning_gen.diffusion.schedules import Betas
 from lightning_gen.types import Images
 
 Times = Float[Tensor, " batch"]
+Denoise = Callable[[Images, Times], Images]
+"""The clean images of noisy ones, and the time of each."""
 
 
 class Mixture(NamedTuple):

@@ -9,17 +9,15 @@ All images of a batch are at one time, and nothing depends on batch-mates.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 
-from lightning_gen.diffusion.processes import Process, Times
+from lightning_gen.diffusion.processes import Denoise, Process
 from lightning_gen.types import Images
 
-Denoise = Callable[[Images, Times], Images]
-"""The clean images of noisy ones, and the time of each."""
 Draw = Callable[[], Images]
 """Fresh standard normal noise of the images' shape."""
 
@@ -62,7 +60,14 @@ class Sampler(ABC):
         process: the noise process.
         denoise: the denoiser.
         draw: where fresh noise comes from; only stochastic samplers ask for it.
+
+    Attributes:
+        paced: whether it visits the times that it is given, and no others.
+        clean: what the denoiser took x_0 for last.
     """
+
+    paced: ClassVar[bool] = True
+    clean: Images
 
     def __init__(self, process: Process, denoise: Denoise, draw: Draw) -> None:
         self.process, self.denoise, self.draw = process, denoise, draw
@@ -80,8 +85,23 @@ class Sampler(ABC):
             x at the time ``after``.
         """
 
-    def run(self, noisy: Images, times: Iterable[float]) -> Images:
+    def walk(self, noisy: Images, times: Iterable[float]) -> Iterator[Images]:
         """Walk through times.
+
+        Args:
+            noisy: x at the first time.
+            times: from more to less noise.
+
+        Yields:
+            x at each time after the first.
+        """
+        points = [point_of(self.process, time) for time in times]
+        for now, after in pairwise(points):
+            noisy = self.step(noisy, now, after)
+            yield noisy
+
+    def run(self, noisy: Images, times: Iterable[float]) -> Images:
+        """Walk through times to the end.
 
         Args:
             noisy: x at the first time.
@@ -90,14 +110,14 @@ class Sampler(ABC):
         Returns:
             x at the last.
         """
-        points = [point_of(self.process, time) for time in times]
-        for now, after in pairwise(points):
-            noisy = self.step(noisy, now, after)
+        for after in self.walk(noisy, times):
+            noisy = after
         return noisy
 
     def clean_at(self, noisy: Images, point: Point) -> Images:
         """What the denoiser takes x_0 for."""
-        return self.denoise(noisy, noisy.new_full((len(noisy),), point.time))
+        self.clean = self.denoise(noisy, noisy.new_full((len(noisy),), point.time))
+        return self.clean
 
 
 def implied_noise(noisy: Images, clean: Images, point: Point) -> Images:

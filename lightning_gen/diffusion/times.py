@@ -1,5 +1,6 @@
 """Which times a sampler visits, from noise to image."""
 
+import math
 from typing import Literal
 
 import torch
@@ -45,7 +46,7 @@ def level_times(steps: int, least: float, most: float, rho: float = 7.0) -> list
         steps: N.
         least: the last level above 0.
         most: the first.
-        rho: how much denser they are at the end.
+        rho: how much denser they are at the end; with infinity, their logarithms are even.
 
     Returns:
         Falling levels, and 0.
@@ -54,8 +55,12 @@ def level_times(steps: int, least: float, most: float, rho: float = 7.0) -> list
         InputError: when there is no step.
     """
     check_steps(steps)
-    first, last = most ** (1 / rho), least ** (1 / rho)
-    levels = (first + torch.linspace(0, 1, steps, dtype=torch.float64) * (last - first)) ** rho
+    share = torch.linspace(0, 1, steps, dtype=torch.float64)
+    if math.isinf(rho):
+        levels = most * (least / most) ** share
+    else:
+        first, last = most ** (1 / rho), least ** (1 / rho)
+        levels = (first + share * (last - first)) ** rho
     return [*levels.tolist(), 0.0]
 
 

@@ -33,6 +33,7 @@ class GenerativeModule(LightningModule, ABC):
         ema_half_life: half-life in images of the moving average of the weights, which is then sampled from; none
             when None.
         lr_schedule: learning rate over the run, ``constant`` or ``linear`` to zero.
+        warmup_images: images over which the learning rate first rises from 0; none when 0.
     """
 
     num_classes: int = 0
@@ -43,13 +44,17 @@ class GenerativeModule(LightningModule, ABC):
         image_shape: ImageShape,
         ema_half_life: float | None = None,
         lr_schedule: Schedule = "constant",
+        warmup_images: int = 0,
     ) -> None:
         super().__init__()
         if ema_half_life is not None and ema_half_life <= 0:
             raise InputError(f"model.ema_half_life is {ema_half_life} images; it must be above 0, or null for no EMA")
+        if warmup_images < 0:
+            raise InputError(f"model.warmup_images is {warmup_images}; it must not be negative")
         self.image_shape: ImageShape = (image_shape[0], image_shape[1], image_shape[2])
         self.ema_half_life = ema_half_life
         self.lr_schedule = lr_schedule
+        self.warmup_images = warmup_images
         self.ema: ImageEMA | None = None
         self.use_ema = True
         self.images_seen = 0
@@ -77,19 +82,22 @@ class GenerativeModule(LightningModule, ABC):
         Raises:
             InputError: when the schedule needs to know when the run ends and it does not.
         """
-        if self.lr_schedule == "constant":
+        total: float = math.inf
+        if self.lr_schedule == "linear":
+            total = self.trainer.estimated_stepping_batches
+            if not 0 < total < math.inf:
+                raise InputError(
+                    "model.lr_schedule is linear and the run has no known end; set trainer.max_epochs or max_steps"
+                )
+        elif not self.warmup_images:
             return list(optimizers)
-        total = self.trainer.estimated_stepping_batches
-        if not 0 < total < math.inf:
-            raise InputError(
-                "model.lr_schedule is linear and the run has no known end; set trainer.max_epochs or max_steps"
-            )
 
-        def remaining(step: int) -> float:
-            return max(0.0, 1.0 - step / total)
+        def factor(step: int) -> float:
+            warm = min(1.0, self.images_seen / self.warmup_images) if self.warmup_images else 1.0
+            return warm * max(0.0, 1.0 - step / total)
 
         return list(optimizers), [
-            {"scheduler": LambdaLR(optimizer, remaining), "interval": "step"} for optimizer in optimizers
+            {"scheduler": LambdaLR(optimizer, factor), "interval": "step"} for optimizer in optimizers
         ]
 
     def on_train_start(self) -> None:

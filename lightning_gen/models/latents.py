@@ -103,10 +103,7 @@ class ClassLatents(GaussianLatents):
         """
         if labels is None:
             return self.decode(self.sample_latents(num, generator=generator))
-        if len(labels) != num:
-            raise InputError(f"{len(labels)} labels for {num} images")
-        if num and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
-            raise InputError(f"labels {labels.min()} to {labels.max()}: the classes are 0 to {self.num_classes - 1}")
+        check_labels(labels, num, self.num_classes)
         return self.decode(self.latents_of(labels, generator))
 
 
@@ -129,3 +126,20 @@ def classes_of(model: type, num_classes: int) -> int:
             "take labelled data (class sub-folders) or an unconditional model"
         )
     return num_classes
+
+
+def check_labels(labels: Labels, num: int, num_classes: int) -> None:
+    """Check the classes that are asked for.
+
+    Args:
+        labels: the class of each image.
+        num: how many images.
+        num_classes: how many classes there are.
+
+    Raises:
+        InputError: when there are not as many labels as images, or one is no class of the data.
+    """
+    if len(labels) != num:
+        raise InputError(f"{len(labels)} labels for {num} images")
+    if num and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
+        raise InputError(f"labels {labels.min()} to {labels.max()}: the classes are 0 to {num_classes - 1}")

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lightning_gen.types import Labels
+from lightning_gen.types import Classes
 
 Condition = Float[Tensor, "batch condition"]
 
@@ -38,30 +38,32 @@ class NoiseAndClass(nn.Module):
     Args:
         features: of the vector.
         width: sinusoids of the noise, even.
-        num_classes: classes; one more stands for none, as guidance without a classifier needs it. 0 for no condition.
+        num_classes: classes; 0 for no condition.
     """
 
     def __init__(self, features: int, width: int, num_classes: int = 0) -> None:
         super().__init__()
         self.width = width
         self.first, self.second = nn.Linear(width, features), nn.Linear(features, features)
-        self.classes = nn.Embedding(num_classes + 1, features) if num_classes else None
+        self.classes = nn.Linear(num_classes, features, bias=False) if num_classes else None
+        if self.classes is not None:
+            nn.init.normal_(self.classes.weight)
 
-    def forward(self, noise: Float[Tensor, " batch"], labels: Labels | None = None) -> Condition:
+    def forward(self, noise: Float[Tensor, " batch"], classes: Classes | None = None) -> Condition:
         """Embed.
 
         Args:
             noise: how much there is, in the network's unit.
-            labels: the classes, of which ``num_classes`` is none; not asked for without classes.
+            classes: rows of the classes, zeros for none, as guidance without a classifier needs it; None is zeros for
+                all.
 
         Returns:
             The vectors.
         """
         hidden = self.first(sinusoids(noise, self.width).to(self.first.weight.dtype))
         condition = self.second(nn.functional.silu(hidden))
-        if self.classes is not None:
-            assert labels is not None
-            condition = condition + self.classes(labels)
+        if self.classes is not None and classes is not None:
+            condition = condition + self.classes(classes.to(condition.dtype))
         return nn.functional.silu(condition)
 
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from lightning_gen.errors import InputError
 from lightning_gen.networks.conditioning import Condition, NoiseAndClass, sinusoids, zeroed
-from lightning_gen.types import Images, ImageShape, Labels
+from lightning_gen.types import Classes, Images, ImageShape
 
 Tokens = Float[Tensor, "batch tokens width"]
 NOISE_FEATURES = 256
@@ -115,9 +115,9 @@ class DiT(nn.Module):
         self.last = zeroed(nn.Linear(width, channels * patch**2))
         self.join = nn.Sequential(nn.Unflatten(2, (rows, columns)), nn.PixelShuffle(patch))
 
-    def forward(self, images: Images, noise: Float[Tensor, " batch"], labels: Labels | None = None) -> Images:
+    def forward(self, images: Images, noise: Float[Tensor, " batch"], classes: Classes | None = None) -> Images:
         """Look at noisy images; see :meth:`UNet.forward`."""
-        condition = self.condition(noise, labels)
+        condition = self.condition(noise, classes)
         tokens = self.cut(images).flatten(2).transpose(1, 2) + self.places
         for block in self.blocks:
             tokens = block(tokens, condition)

@@ -16,17 +16,17 @@ from torch.nn import functional as F
 
 from lightning_gen.errors import InputError
 from lightning_gen.networks.conditioning import Condition, NoiseAndClass, zeroed
-from lightning_gen.types import Images, ImageShape, Labels
+from lightning_gen.types import Classes, Images, ImageShape
 
 Maps = Float[Tensor, "batch width height_of_map width_of_map"]
 Made = Float[Tensor, "batch outputs height_of_map width_of_map"]
-GROUPS, HEAD = 32, 64
-"""GroupNorm's groups, at most, and the channels of an attention head, at most."""
+GROUPS, LEAST, HEAD = 32, 4, 64
+"""GroupNorm's groups, at most; its channels in a group, at least; and the channels of an attention head, at most."""
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    """GroupNorm with 32 groups, or as many as divide the channels."""
-    return nn.GroupNorm(math.gcd(GROUPS, channels), channels)
+    """GroupNorm with 32 groups, or fewer where they would be of less than 4 channels or would not divide them."""
+    return nn.GroupNorm(math.gcd(GROUPS, max(1, channels // LEAST), channels), channels)
 
 
 class ResidualBlock(nn.Module):
@@ -171,18 +171,18 @@ class UNet(nn.Module):
                 self.up.append(nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(now, now, 3, padding=1)))
         self.out = nn.Sequential(group_norm(now), nn.SiLU(), zeroed(nn.Conv2d(now, channels, 3, padding=1)))
 
-    def forward(self, images: Images, noise: Float[Tensor, " batch"], labels: Labels | None = None) -> Images:
+    def forward(self, images: Images, noise: Float[Tensor, " batch"], classes: Classes | None = None) -> Images:
         """Look at noisy images.
 
         Args:
             images: of unit variance, about.
             noise: how much noise there is in each, in a unit of which a change of 1 should be seen.
-            labels: their classes, ``num_classes`` for none; only a conditional network looks at them.
+            classes: rows of their classes, zeros for none; only a conditional network looks at them.
 
         Returns:
             Whatever the network is trained to give, of the images' shape.
         """
-        condition = self.condition(noise, labels)
+        condition = self.condition(noise, classes)
         maps = self.into(images)
         skips = [maps]
         for layer in self.down:

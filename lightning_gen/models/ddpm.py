@@ -1,0 +1,89 @@
+r"""Denoising diffusion in discrete times (Ho et al. 2020, https://arxiv.org/abs/2006.11239).
+
+    x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) e,    loss = E w_t |F(x_t, t) - target|^2,    t uniform on 0 ... T - 1
+
+with a linear, cosine (Nichol and Dhariwal 2021, https://arxiv.org/abs/2102.09672) or sigmoid schedule (Jabri et al.
+2023, https://arxiv.org/abs/2212.11972), and the noise, the image or v (Salimans and Ho 2022,
+https://arxiv.org/abs/2202.00512) as the target.
+"""
+
+from typing import Any, ClassVar, get_args
+
+import torch
+from torch import nn
+
+from lightning_gen.diffusion.prediction import Prediction, Weighting, image_of, target_of, weight_of
+from lightning_gen.diffusion.processes import DiscreteDiffusion, Times, over_images
+from lightning_gen.diffusion.schedules import Schedule, make_betas
+from lightning_gen.diffusion.times import Spacing, discrete_times
+from lightning_gen.errors import InputError
+from lightning_gen.models.denoiser import DenoiserModule
+from lightning_gen.types import Batch, Classes, Images, ImageShape, Loss, Sampling
+
+UNIT = 1000
+"""The network is told the time as a share of this, whatever the schedule's length."""
+
+
+class DDPM(DenoiserModule):
+    """A diffusion model with discrete times.
+
+    Args:
+        image_shape: (channels, height, width).
+        schedule: ``linear``, ``cosine`` or ``sigmoid``.
+        num_times: T, at least 2.
+        prediction: what the network predicts: ``noise``, ``image`` or ``v``.
+        weighting: of the times: ``simple`` 1, ``snr`` that of the image's error, ``min_snr`` the same cut off at gamma.
+        gamma: of ``min_snr``, above 0.
+        **kwargs: see :class:`DenoiserModule`.
+
+    Raises:
+        InputError: when a number is out of its range.
+    """
+
+    samplers: ClassVar[tuple[str, ...]] = ("ancestral", "ddim", "dpm_solver", "euler", "heun")
+    spacings: ClassVar[tuple[str, ...]] = get_args(Spacing)
+    process: DiscreteDiffusion
+    usual: ClassVar[Sampling] = Sampling("dpm_solver", steps=20, spacing="trailing", guidance=1.0, clip=True)
+
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        schedule: Schedule = "linear",
+        num_times: int = 1000,
+        prediction: Prediction = "noise",
+        weighting: Weighting = "simple",
+        gamma: float = 5.0,
+        **kwargs: Any,
+    ) -> None:
+        if gamma <= 0:
+            raise InputError(f"model.gamma is {gamma}; it must be above 0")
+        self.process = DiscreteDiffusion(make_betas(schedule, num_times))
+        super().__init__(image_shape=image_shape, **kwargs)
+        self.save_hyperparameters()
+        self.prediction: Prediction = prediction
+        self.weighting: Weighting = weighting
+        self.gamma = gamma
+
+    def loss(self, batch: Batch) -> Loss:
+        """The weighted squared error of what the network predicts, a mean over pixels."""
+        clean = batch.images
+        times = torch.randint(self.process.num_times, (len(clean),), device=clean.device).float()
+        noise = torch.randn_like(clean)
+        alpha, sigma = (over_images(share).to(clean.dtype) for share in self.process.mixture(times))
+        output = self.predict(self.network, alpha * clean + sigma * noise, times, self.classes_of_batch(batch))
+        error = (output - target_of(self.prediction, clean, noise, alpha, sigma)).square().mean((1, 2, 3))
+        weight = weight_of(self.weighting, self.prediction, self.process.snr(times), self.gamma).to(error.dtype)
+        return Loss((weight * error).mean(), {"error": error.mean()})
+
+    def predict(self, network: nn.Module, noisy: Images, times: Times, classes: Classes | None) -> Images:
+        """The network's output, in float32."""
+        return network(noisy, times * (UNIT / self.process.num_times), classes).float()
+
+    def denoise(self, network: nn.Module, noisy: Images, times: Times, classes: Classes | None) -> Images:
+        """The image that the network's prediction implies."""
+        alpha, sigma = (over_images(share).to(noisy.dtype) for share in self.process.mixture(times))
+        return image_of(self.prediction, self.predict(network, noisy, times, classes), noisy, alpha, sigma)
+
+    def times(self, steps: int, spacing: Spacing) -> list[float]:
+        """Times of the schedule, and -1, the image."""
+        return discrete_times(self.process.num_times, steps, spacing)
