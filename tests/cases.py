@@ -228,7 +228,7 @@ CASES = [
     Case(
         DDPM,
         terms={"error", "total"},
-        configs=("ddpm_digits",),
+        configs=("ddpm_digits", "ddpm_conditional_digits", "ddpm_mnist", "ddpm_cifar10", "ddpm_celeba"),
         variants=(
             {"prediction": "v", "schedule": "cosine", "num_times": 100, "ema_half_life": 50.0},
             {"weighting": "min_snr", "schedule": "sigmoid", "conditional": True, **CLASSES, **DIT},
@@ -238,14 +238,20 @@ CASES = [
     Case(
         EDM,
         terms={"error", "total"},
-        configs=("edm_digits",),
+        configs=("edm_digits", "edm_conditional_digits", "edm_mnist", "edm_cifar10", "edm_conditional_cifar10"),
         variants=({"warmup_images": 16}, {"conditional": True, **CLASSES, **DIT}),
         tiny=UNET,
     ),
     Case(
         FlowMatching,
         terms={"error", "total"},
-        configs=("flow_matching_digits",),
+        configs=(
+            "flow_matching_digits",
+            "flow_matching_conditional_digits",
+            "flow_matching_mnist",
+            "flow_matching_cifar10",
+            "flow_matching_celeba",
+        ),
         variants=(
             {"coupling": "optimal_transport", "training_times": "logit_normal"},
             {"conditional": True, "lr_schedule": "linear", **CLASSES, **DIT},

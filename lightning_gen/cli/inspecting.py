@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from lightning_gen.cli.drawing import MODELS_CHOICE, ask
 from lightning_gen.cli.parsing import run_function
 from lightning_gen.cli.runs import check_seed, find_checkpoint, run_of, usable
 from lightning_gen.cli.scoring import dataset_of
@@ -14,6 +15,8 @@ from lightning_gen.inspection import Findings, Subject
 from lightning_gen.inspection.anomaly import anomaly
 from lightning_gen.inspection.compress import compress
 from lightning_gen.inspection.denoise import denoise
+from lightning_gen.inspection.denoising import denoising
+from lightning_gen.inspection.inpaint import inpaint
 from lightning_gen.inspection.interpolate import interpolate
 from lightning_gen.inspection.latent_map import latent_map
 from lightning_gen.inspection.manifold import manifold
@@ -21,6 +24,7 @@ from lightning_gen.inspection.neighbours import neighbours
 from lightning_gen.inspection.reconstruct import reconstruct
 from lightning_gen.inspection.traverse import traverse
 from lightning_gen.models.checkpoint import load_model
+from lightning_gen.types import Sampling
 
 PATHS = ("--ckpt", "--out", "--root")
 """Options whose value may be called as an inspection is."""
@@ -31,7 +35,8 @@ ckpt: a checkpoint, or a run's folder (its best checkpoint, else its last).
     seed: of whatever is drawn.
     batch_size: images that pass through the model at once.
     raw: look at the trained weights and not at their moving average.
-    device: cpu, cuda, mps ...; the best there is when not given."""
+    device: cpu, cuda, mps ...; the best there is when not given.
+    sampling: how a model that draws step by step should draw."""
 """The documentation of the options that all inspections share, which stands in for that of their subject."""
 INSPECTIONS: dict[str, Callable[..., Findings]] = {
     "reconstruct": reconstruct,
@@ -40,6 +45,8 @@ INSPECTIONS: dict[str, Callable[..., Findings]] = {
     "latent-map": latent_map,
     "manifold": manifold,
     "denoise": denoise,
+    "denoising": denoising,
+    "inpaint": inpaint,
     "anomaly": anomaly,
     "compress": compress,
     "neighbours": neighbours,
@@ -85,6 +92,7 @@ def command(name: str, inspection: Callable[..., Findings]) -> Callable[..., Non
         batch_size: int = 256,
         raw: bool = False,
         device: str | None = None,
+        sampling: Sampling = MODELS_CHOICE,
         **options: Any,
     ) -> None:
         check_seed(seed)
@@ -94,6 +102,7 @@ def command(name: str, inspection: Callable[..., Findings]) -> Callable[..., Non
         data = dataset_of(checkpoint, root)
         model = load_model(checkpoint).to(usable(device))
         model.use_ema = not raw
+        ask(model, sampling)
         with undisturbed(model, seed):
             findings = inspection(Subject(model, data, seed, batch_size), **options)
         folder = out or run_of(checkpoint) / "inspection"

@@ -2,13 +2,18 @@
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from typing import get_type_hints
 
 from jsonargparse import ArgumentParser
 
+from lightning_gen.types import Sampling
+
 
 def run_function(function: Callable[..., None], name: str, args: Sequence[str]) -> None:
     """Run a function with its arguments taken from the command line by their types.
+
+    The fields of an argument ``sampling: Sampling`` become options of their own: ``--steps 50``.
 
     Args:
         function: a documented function with typed arguments.
@@ -16,12 +21,18 @@ def run_function(function: Callable[..., None], name: str, args: Sequence[str]) 
         args: the command's options.
     """
     parser = ArgumentParser(prog=f"python -m lightning_gen {name}", exit_on_error=False)
-    parser.add_function_arguments(function, as_group=False)
-    kinds = get_type_hints(function).items()
-    lists = [f"--{name}" for name, kind in kinds if "list[" in str(kind)]
-    switches = [f"--{name}" for name, kind in kinds if kind is bool]
+    kinds = get_type_hints(function)
+    parser.add_function_arguments(function, as_group=False, skip={"sampling"} if "sampling" in kinds else None)
+    if "sampling" in kinds:
+        parser.add_class_arguments(Sampling, as_group=False)
+        kinds |= get_type_hints(Sampling)
+    lists = [f"--{name}" for name, kind in kinds.items() if re.search(r"\b(list|tuple)\[", str(kind))]
+    switches = [f"--{name}" for name, kind in kinds.items() if kind is bool]
     words = [f"{word}=true" if word in switches else word for word in args]
-    function(**parser.parse_args(gathered(words, lists)).as_dict())
+    values = parser.parse_args(gathered(words, lists)).as_dict()
+    if "sampling" in kinds:
+        values["sampling"] = Sampling(**{field.name: values.pop(field.name) for field in fields(Sampling)})
+    function(**values)
 
 
 def gathered(args: Sequence[str], lists: Sequence[str]) -> list[str]:

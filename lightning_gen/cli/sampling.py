@@ -4,12 +4,13 @@ from pathlib import Path
 
 import torch
 
+from lightning_gen.cli.drawing import MODELS_CHOICE, ask, progress
 from lightning_gen.cli.runs import check_seed, find_checkpoint, usable
 from lightning_gen.errors import InputError
 from lightning_gen.images import grid, save_png, to_uint8
 from lightning_gen.models.checkpoint import load_model
 from lightning_gen.noise import image_generators
-from lightning_gen.types import Sampler
+from lightning_gen.types import Sampler, Sampling
 
 
 def sample(
@@ -21,6 +22,7 @@ def sample(
     batch_size: int = 64,
     raw: bool = False,
     device: str | None = None,
+    sampling: Sampling = MODELS_CHOICE,
 ) -> None:
     """Write samples of a checkpoint as PNG files, and one grid of them all.
 
@@ -35,6 +37,7 @@ def sample(
         batch_size: images that are drawn at once.
         raw: sample with the trained weights and not with their moving average.
         device: cpu, cuda, mps ...; the best there is when not given.
+        sampling: how a model that draws step by step should draw.
 
     Raises:
         InputError: when an argument is of no use for this checkpoint, or the folder is not empty.
@@ -51,15 +54,17 @@ def sample(
         raise InputError(f"{type(model).__name__} cannot draw samples; it can be scored by its reconstructions")
     if labels is not None and model.num_classes and not all(0 <= label < model.num_classes for label in labels):
         raise InputError(f"--labels {labels}: the classes of this model are 0 to {model.num_classes - 1}")
+    ask(model, sampling)
     model.use_ema = not raw
     wanted = torch.tensor(labels).repeat(-(-num // len(labels)))[:num].to(model.device) if labels else None
     drawn = []
-    for start in range(0, num, batch_size):
-        indices = range(start, min(start + batch_size, num))
-        part = wanted[start : indices.stop] if wanted is not None else None
-        images = to_uint8(model.sample(len(indices), labels=part, generator=image_generators(seed, indices))).cpu()
-        for index, image in zip(indices, images, strict=True):
-            save_png(image, out / f"{index:06d}.png")
-        drawn.append(images)
+    with progress(model, num):
+        for start in range(0, num, batch_size):
+            indices = range(start, min(start + batch_size, num))
+            part = wanted[start : indices.stop] if wanted is not None else None
+            images = to_uint8(model.sample(len(indices), labels=part, generator=image_generators(seed, indices))).cpu()
+            for index, image in zip(indices, images, strict=True):
+                save_png(image, out / f"{index:06d}.png")
+            drawn.append(images)
     save_png(grid(torch.cat(drawn)), out / "grid.png")
     print(f"{num} images and grid.png in {out}")

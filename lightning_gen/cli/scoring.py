@@ -14,6 +14,7 @@ import torch
 from rich.console import Console
 
 from lightning_gen.cli.checks import check_likelihood
+from lightning_gen.cli.drawing import MODELS_CHOICE, ask, progress
 from lightning_gen.cli.runs import check_seed, find_checkpoint, run_of, usable
 from lightning_gen.data import ImageData, folder_set
 from lightning_gen.errors import InputError
@@ -21,14 +22,16 @@ from lightning_gen.evaluation import (
     LIKELIHOODS,
     ScoreCard,
     make_extractor,
+    refuse_likelihood,
     score_likelihood,
     score_reconstructor,
     score_sampler,
     score_sets,
 )
+from lightning_gen.evaluation.scoring import MOST_SAMPLES
 from lightning_gen.loggers import WandbRunLogger
 from lightning_gen.models.checkpoint import load_model, read_checkpoint
-from lightning_gen.types import ImageSet, LikelihoodModel, Reconstructor, Sampler
+from lightning_gen.types import ImageSet, Reconstructor, Sampler, Sampling
 
 Metric = Literal["fid", "isc", "kid", "prc", "modes", "elbo", "nll"]
 Split = Literal["train", "val", "test"]
@@ -45,13 +48,14 @@ def evaluate(
     seed: int = 0,
     raw: bool = False,
     batch_size: int = 100,
-    importance_samples: int = 1000,
+    importance_samples: int | None = None,
     reconstructions: bool = False,
     inception_weights: Path | None = None,
     root: str | None = None,
     image_size: int | None = None,
     out: Path | None = None,
     device: str | None = None,
+    sampling: Sampling = MODELS_CHOICE,
 ) -> None:
     """Score a checkpoint, or a folder of images, and write the score card.
 
@@ -62,8 +66,8 @@ def evaluate(
         ckpt: a checkpoint, or a run's folder (its best checkpoint, else its last).
         generated: a folder or zip of images to score, in place of a checkpoint.
         reference: a folder or zip of real images; by default the dataset that the checkpoint was trained on.
-        metrics: fid, isc, kid, prc (precision and recall), modes (classes covered), and elbo and nll (the likelihood
-            of the split's images, of latent-variable models); one or several.
+        metrics: fid, isc, kid, prc (precision and recall), modes (classes covered), and the likelihood of the split's
+            images: nll (of VAEs, diffusion models and flows) and elbo (of VAEs); one or several.
         features: what compares the images: classifier (trained on the labelled dataset itself; the default for a
             checkpoint of labelled data), inception (the published protocol; the default otherwise), or another
             extractor of torch-fidelity.
@@ -72,13 +76,15 @@ def evaluate(
         seed: seed of the samples.
         raw: score the trained weights and not their moving average.
         batch_size: images that are drawn and looked at at once; the scores do not depend on it.
-        importance_samples: latents drawn for each image of elbo and nll.
+        importance_samples: what is drawn for each image of elbo and nll: latents of a VAE (1000 when not given), probes
+            of a flow's divergence (1), times of DDPM's bound (all of them, once each).
         reconstructions: score the reconstructions of a model that also draws samples.
         inception_weights: a file of torch-fidelity's Inception weights, where they cannot be downloaded.
         root: where the checkpoint's dataset lies now, if it has moved.
         image_size: side to which the images of the folders are brought, where they differ.
         out: the score card's file; by default in the folder evaluation beside the run's checkpoints.
         device: cpu, cuda, mps ...; the best there is when not given.
+        sampling: how a model that draws step by step should draw.
 
     Raises:
         InputError: when the arguments do not go together, or anything named cannot be used.
@@ -101,11 +107,17 @@ def evaluate(
             data = dataset_of(checkpoint, root)
             model = load_model(checkpoint).to(place)
             model.use_ema = not raw
+            ask(model, sampling)
             channels, side, _ = model.image_shape
             looks = bool(likelihoods) or reconstructions or not isinstance(model, Sampler)  # at the images itself
             real = folder_set(reference, side, channels if looks else None) if reference else data.image_set(split)
             common |= {"seed": seed, "split": None if reference else split}
             cards: list[ScoreCard] = []
+            if likelihoods:
+                refuse_likelihood(model, likelihoods)
+                check_likelihood(model, data)
+                if not compared and sampling != MODELS_CHOICE:
+                    raise InputError(f"{likelihoods[0]} does not depend on how images are drawn; leave that out")
             if compared:
                 features = features or ("classifier" if data.num_classes else "inception")
                 labelled = labelled_sets(data) if features == "classifier" else None
@@ -114,28 +126,30 @@ def evaluate(
                 )
                 asked = common | {"metrics": compared, "num_samples": num_samples}
                 if isinstance(model, Sampler) and not reconstructions:
-                    cards.append(score_sampler(model, real, extractor, **asked))
+                    share = -(-(num_samples or min(len(real), MOST_SAMPLES)) // world_size())
+                    with progress(model, share, first):
+                        cards.append(score_sampler(model, real, extractor, **asked))
                 elif isinstance(model, Reconstructor):
                     cards.append(score_reconstructor(model, real, extractor, **asked))
                 else:
                     does = "reconstructs no images" if reconstructions else "neither draws samples nor reconstructs"
                     raise InputError(f"{type(model).__name__} {does}")
             if likelihoods:
-                check_likelihood(model, data)
-                if not isinstance(model, LikelihoodModel):
-                    raise InputError(f"{type(model).__name__} has no likelihood: {likelihoods[0]} is of VAEs")
                 asked = {"metrics": likelihoods, "num_images": num_samples, "importance_samples": importance_samples}
                 cards.append(score_likelihood(model, real, **common, **asked))
             card = reduce(ScoreCard.joined, cards)
             digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
             card = replace(card, checkpoint=str(checkpoint), checkpoint_hash=digest)
             weights = f"_{card.weights}" if card.weights else ""
-            name = f"{checkpoint.stem}{weights}_{protocol_in_file(card.protocol[metrics[0]])}.json"
+            drawn = f"_{in_file(card.drawn)}" if card.drawn and sampling != MODELS_CHOICE else ""
+            name = f"{checkpoint.stem}{weights}{drawn}_{in_file(card.protocol[metrics[0]])}.json"
             out = out or run_of(checkpoint) / "evaluation" / name
         else:
             assert generated is not None
             if reference is None:
                 raise InputError("--generated needs --reference, a folder of real images to score against")
+            if sampling != MODELS_CHOICE:
+                raise InputError("how to draw is asked of a model; name its --ckpt")
             if likelihoods:
                 raise InputError(f"{likelihoods[0]} is of a model with a likelihood; name its --ckpt")
             fake, real = folder_set(generated, image_size), folder_set(reference, image_size)
@@ -151,9 +165,9 @@ def evaluate(
             report(card, out, run_of(checkpoint) if ckpt is not None else None)
 
 
-def protocol_in_file(protocol: str) -> str:
-    """A protocol's name as part of a file's name."""
-    return re.sub(r"[^\w.-]+", "_", protocol)
+def in_file(words: str) -> str:
+    """What a score is of, as part of a file's name."""
+    return re.sub(r"[^\w.-]+", "_", words)
 
 
 def dataset_of(checkpoint: Path, root: str | None) -> ImageData:
@@ -201,6 +215,11 @@ def report(card: ScoreCard, out: Path | None, run: Path | None) -> None:
             console.print(f"W&B: {logger.sync_command}", highlight=False, soft_wrap=True)
 
 
+def world_size() -> int:
+    """How many processes torchrun started."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
 @contextmanager
 def processes(device: str | None) -> Iterator[tuple[str, bool]]:
     """Join the processes that torchrun started, if it did.
@@ -212,7 +231,7 @@ def processes(device: str | None) -> Iterator[tuple[str, bool]]:
         This process's device, and whether it is the first process.
     """
     kind = usable(device)
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+    if world_size() == 1:
         yield kind, True
         return
     if kind == "cuda":

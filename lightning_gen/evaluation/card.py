@@ -73,6 +73,7 @@ class ScoreCard:
         num_modes: how many modes there are to be found; None where they were not counted.
         seed: of the samples.
         labels: how classes were chosen for a conditional model; None where there are none.
+        drawn: how images were drawn step by step: the sampler, its steps and options; None where they were not.
         weights: whether the averaged or the raw weights were used; None where there is no model.
         notes: what else a reader should know.
         flags: metric -> why its number is weak.
@@ -103,6 +104,7 @@ class ScoreCard:
     num_modes: int | None = None
     seed: int | None = None
     labels: str | None = None
+    drawn: str | None = None
     weights: Literal["ema", "raw"] | None = None
     notes: tuple[str, ...] = ()
     flags: Mapping[str, str] = field(default_factory=dict)
@@ -155,6 +157,7 @@ class ScoreCard:
         ]
         if self.subject == "likelihood":
             facts = [f"{self.num_generated:,} images of {self.reference} under {self.generated}"]
+        facts += [f"drawn by {self.drawn}"] * (self.drawn is not None)
         facts += [f"weights: {self.weights}"] * (self.weights is not None)
         facts += [f"resizer: {self.resizer}"] * (self.resizer is not None)
         facts += self.notes

@@ -23,7 +23,17 @@ from lightning_gen.evaluation.quiet import model_device, undisturbed
 from lightning_gen.evaluation.ranks import Ranks, ranks
 from lightning_gen.images import to_float, to_uint8
 from lightning_gen.noise import image_generators, mix_seed, randn
-from lightning_gen.types import Images, ImageSet, ImageShape, Labels, Randomness, Reconstructor, Sampler
+from lightning_gen.types import (
+    GradualSampler,
+    Images,
+    ImageSet,
+    ImageShape,
+    Labels,
+    Randomness,
+    Reconstructor,
+    Sampler,
+    Sampling,
+)
 
 MOST_SAMPLES = 10_000
 """How many images are drawn when no number is given and the reference has more."""
@@ -87,6 +97,7 @@ def score_sampler(
         "generated": type(model).__name__,
         "num_generated": num,
         "seed": seed,
+        "drawn": drawn_by(model.sampling) if isinstance(model, GradualSampler) else None,
         "labels": None if labels is None else "uniform" if reference.labels is None else "as in the reference",
         "precision": precision(model),
         "weights": weights or sampled_weights(model),
@@ -323,6 +334,21 @@ def sample_labels(model: Sampler, reference: ImageSet, num: int, seed: int) -> L
         return None
     random = np.random.default_rng(mix_seed(seed, "labels"))
     return torch.from_numpy(random.choice(np.arange(classes) if reference.labels is None else reference.labels, num))
+
+
+def drawn_by(sampling: Sampling) -> str:
+    """Say how images were drawn, e.g. ``ddim, 50 steps, trailing, eta 0``; what changes nothing is left out."""
+    words = [str(sampling.sampler)]
+    words += [f"{sampling.steps} steps"] * (sampling.steps is not None)
+    words += [sampling.spacing] if sampling.spacing is not None else []
+    for name in ("eta", "churn", "guidance"):
+        value = getattr(sampling, name)
+        if value is not None and (name, value) != ("guidance", 1.0):
+            words.append(f"{name} {value:g}")
+    if sampling.guidance_interval is not None:
+        words.append("from {:g} to {:g}".format(*sampling.guidance_interval))
+    words += ["clipped"] * bool(sampling.clip)
+    return ", ".join(words)
 
 
 def checked(images: Images) -> Drawn:

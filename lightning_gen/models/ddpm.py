@@ -7,19 +7,25 @@ with a linear, cosine (Nichol and Dhariwal 2021, https://arxiv.org/abs/2102.0967
 https://arxiv.org/abs/2202.00512) as the target.
 """
 
+from dataclasses import replace
 from typing import Any, ClassVar, get_args
 
 import torch
-from torch import nn
+from jaxtyping import Float64
+from torch import Tensor, nn
 
+from lightning_gen.diffusion.likelihood import bound
 from lightning_gen.diffusion.prediction import Prediction, Weighting, image_of, target_of, weight_of
 from lightning_gen.diffusion.processes import DiscreteDiffusion, Times, over_images
 from lightning_gen.diffusion.schedules import Schedule, make_betas
 from lightning_gen.diffusion.times import Spacing, discrete_times
 from lightning_gen.errors import InputError
 from lightning_gen.models.denoiser import DenoiserModule
-from lightning_gen.types import Batch, Classes, Images, ImageShape, Loss, Sampling
+from lightning_gen.noise import randn, uniform
+from lightning_gen.types import Batch, Classes, Images, ImageShape, Labels, Loss, Randomness, Sampling
 
+STEPS = 20
+"""Steps where nothing else is asked for, and the schedule has as many times."""
 UNIT = 1000
 """The network is told the time as a share of this, whatever the schedule's length."""
 
@@ -43,7 +49,8 @@ class DDPM(DenoiserModule):
     samplers: ClassVar[tuple[str, ...]] = ("ancestral", "ddim", "dpm_solver", "euler", "heun")
     spacings: ClassVar[tuple[str, ...]] = get_args(Spacing)
     process: DiscreteDiffusion
-    usual: ClassVar[Sampling] = Sampling("dpm_solver", steps=20, spacing="trailing", guidance=1.0, clip=True)
+    density: ClassVar[bool] = False
+    usual: Sampling = Sampling("dpm_solver", steps=STEPS, spacing="trailing", guidance=1.0, clip=True)
 
     def __init__(
         self,
@@ -58,6 +65,7 @@ class DDPM(DenoiserModule):
         if gamma <= 0:
             raise InputError(f"model.gamma is {gamma}; it must be above 0")
         self.process = DiscreteDiffusion(make_betas(schedule, num_times))
+        self.usual = replace(DDPM.usual, steps=min(STEPS, num_times))
         super().__init__(image_shape=image_shape, **kwargs)
         self.save_hyperparameters()
         self.prediction: Prediction = prediction
@@ -87,3 +95,40 @@ class DDPM(DenoiserModule):
     def times(self, steps: int, spacing: Spacing) -> list[float]:
         """Times of the schedule, and -1, the image."""
         return discrete_times(self.process.num_times, steps, spacing)
+
+    def finest(self) -> list[float]:
+        """All times of the schedule, and -1."""
+        return discrete_times(self.process.num_times, self.process.num_times)
+
+    def log_prob_by(self, num: int | None) -> str:
+        """What the bound is a sum over."""
+        every = self.process.num_times
+        return f"bound over {'all' if num is None else f'{num:,} of'} {every:,} times"
+
+    def log_prob(
+        self, images: Images, num: int | None = None, *, labels: Labels | None = None, generator: Randomness = None
+    ) -> Float64[Tensor, " batch"]:
+        """The variational bound with the posterior's variances, and D clipped to [-1, 1], as it draws.
+
+        Args:
+            images: levels in [-1, 1].
+            num: how many times are drawn for each image; all in turn when None.
+            labels: their classes, for a conditional model.
+            generator: where the noise and the times come from; those of image i from the i-th, where there are several.
+
+        Returns:
+            Nats, an estimate without a bias of a lower bound of log P; given the classes, of a conditional model.
+
+        Raises:
+            InputError: when a conditional model gets no classes.
+        """
+        shape = len(images), *self.image_shape
+        with self.plainly(labels, len(images)) as denoise:
+            places = uniform(len(images), num or self.process.num_times - 1, generator=generator, device=images.device)
+            return bound(
+                self.process,
+                lambda noisy, times: denoise(noisy, times).clamp(-1, 1),
+                images,
+                places,
+                lambda: randn(*shape, generator=generator, device=images.device),
+            )

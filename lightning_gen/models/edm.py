@@ -44,16 +44,16 @@ class EDM(DenoiserModule):
     """
 
     samplers: ClassVar[tuple[str, ...]] = (
-        "euler",
         "heun",
         "stochastic_heun",
+        "euler",
         "ddim",
         "ancestral",
         "dpm_solver",
         "adaptive",
     )
     spacings: ClassVar[tuple[str, ...]] = tuple(RHO)
-    usual: ClassVar[Sampling] = Sampling("heun", steps=10, spacing="karras", guidance=1.0, clip=False)
+    usual: Sampling = Sampling("heun", steps=10, spacing="karras", guidance=1.0, clip=False)
 
     def __init__(
         self,

@@ -44,7 +44,7 @@ class FlowMatching(DenoiserModule):
 
     samplers: ClassVar[tuple[str, ...]] = ("euler", "heun", "adaptive", "ddim", "ancestral")
     spacings: ClassVar[tuple[str, ...]] = tuple(SHIFTS)
-    usual: ClassVar[Sampling] = Sampling("heun", steps=10, spacing="even", guidance=1.0, clip=False)
+    usual: Sampling = Sampling("heun", steps=10, spacing="even", guidance=1.0, clip=False)
 
     def __init__(
         self,

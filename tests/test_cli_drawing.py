@@ -1,0 +1,129 @@
+"""How to draw, asked on the command line: the options of sample, evaluate and inspect."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from lightning_gen.cli import drawing, main
+from lightning_gen.models.checkpoint import load_model
+
+CONFIG = str(Path(__file__).parent.parent / "configs" / "edm_conditional_digits.yaml")
+TINY = ["--model.width=4", "--model.multipliers=[1,2]", "--model.attention=[]", "--trainer.enable_progress_bar=false"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    place = tmp_path_factory.mktemp("drawing")
+    options = [f"--runs={place / 'runs'}", f"--data.root={place / 'data'}", "--trainer.max_steps=2", *TINY]
+    assert main(["fit", "--config", CONFIG, *options, "--trainer.accelerator=cpu", "--fidelity.features=null"]) == 0
+    [folder] = (place / "runs" / "edm_conditional_digits").iterdir()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def unconditional(run, tmp_path_factory) -> Path:
+    """The same run, of a model without classes."""
+    checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    checkpoint["hyper_parameters"]["conditional"] = False
+    for name in list(checkpoint["state_dict"]):
+        if name.endswith("condition.classes.weight"):
+            del checkpoint["state_dict"][name]
+    path = tmp_path_factory.mktemp("unconditional") / "last.ckpt"
+    torch.save(checkpoint, path)
+    return path
+
+
+def test_samples_depend_on_how_they_are_drawn_and_on_nothing_else(run, tmp_path):
+    def draw(name, *options):
+        out = tmp_path / name
+        assert (
+            main(["sample", "--ckpt", str(run), f"--out={out}", "--num=3", "--device=cpu", "--labels=3", *options]) == 0
+        )
+        return (out / "000001.png").read_bytes()
+
+    asked = ["--sampler=stochastic_heun", "--steps", "4", "--churn", "10"]
+    usual = draw("a")
+    assert usual == draw("b", "--sampler", "heun", "--steps", "10", "--guidance", "1")
+    churned = draw("c", *asked)
+    assert churned == draw("d", *asked, "--batch_size=1")
+    assert len({usual, churned, draw("e", "--steps=2"), draw("f", "--sampler=adaptive")}) == 4
+    guided = ["--steps", "4", "--guidance", "4"]
+    assert draw("g", *guided, "--guidance_interval", "500", "900") == draw("h", "--steps", "4")
+
+
+def test_a_score_card_says_how_its_images_were_drawn_and_two_ways_are_two_files(run, capsys):
+    common = ["evaluate", "--ckpt", str(run), "--metrics", "fid", "--num_samples", "8", "--device=cpu"]
+    assert main([*common, "--steps", "2"]) == 0
+    assert (
+        main(
+            [
+                *common,
+                "--sampler",
+                "ddim",
+                "--steps",
+                "3",
+                "--eta",
+                "1",
+                "--guidance",
+                "2",
+                "--guidance_interval",
+                "0",
+                "5",
+            ]
+        )
+        == 0
+    )
+    cards = {path.name: json.loads(path.read_text())["drawn"] for path in (run / "evaluation").glob("last_*.json")}
+    assert sorted(cards.values()) == [
+        "ddim, 3 steps, karras, eta 1, guidance 2, from 0 to 5",
+        "heun, 2 steps, karras",
+    ]
+    assert "drawn by ddim, 3 steps" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--sampler", "nonsense"], "nonsense cannot draw from EDM; those that can are heun"),
+        (["--steps", "0"], "steps is 0"),
+        (["--spacing", "trailing"], "EDM knows no spacing trailing"),
+        (["--guidance", "-1"], "guidance is -1.0"),
+        (["--guidance_interval", "3", "1"], "guidance_interval is 3 to 1"),
+        (["--guidance_interval", "3"], "guidance_interval"),
+    ],
+)
+@pytest.mark.parametrize("command", ["sample", "evaluate", "inspect"])
+def test_what_cannot_be_drawn_is_one_clear_line(run, tmp_path, capsys, command, options, words):
+    common = ["--ckpt", str(run), "--device=cpu"]
+    args = {
+        "sample": ["sample", *common, f"--out={tmp_path / 'out'}"],
+        "evaluate": ["evaluate", *common],
+        "inspect": ["inspect", "neighbours", *common],
+    }[command]
+    assert main([*args, *options]) == 2
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("error: ")
+    assert words in line
+
+
+def test_guidance_of_an_unconditional_model_and_steps_of_one_that_draws_at_once_are_refused(unconditional, capsys):
+    out = unconditional.parent / "out"
+    assert load_model(unconditional).num_classes == 0
+    assert main(["sample", "--ckpt", str(unconditional), f"--out={out}", "--device=cpu", "--guidance", "2"]) == 2
+    assert "guidance is given, and this EDM is unconditional" in capsys.readouterr().err
+    folder = ["evaluate", "--generated", str(out), "--reference", str(out), "--steps", "5"]
+    assert main(folder) == 2
+    assert "name its --ckpt" in capsys.readouterr().err
+
+
+def test_a_bar_shows_how_far_drawing_is_where_there_is_a_terminal(run, monkeypatch, capsys):
+    model = load_model(run / "checkpoints" / "last.ckpt")
+    with drawing.progress(model, 4):
+        assert model.drawn is None  # no terminal
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with drawing.progress(model, 4):
+        model.sample(4)
+    assert model.drawn is None
+    assert "4/4" in capsys.readouterr().err
