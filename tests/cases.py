@@ -60,6 +60,7 @@ REMEDIES = {
     "clip": 1.0,
 }
 RESIDUAL_SIDES = (16, 32, 64, 128)
+DENOISED_SIDES = (8, 28, 64)  # others take minutes: every image is many passes of the network
 UNET = {"width": 4, "multipliers": (1, 2), "blocks": 1, "attention": (4,)}
 DIT = {"network": "dit", "width": 8, "depth": 1, "heads": 2}
 
@@ -234,6 +235,7 @@ CASES = [
             {"weighting": "min_snr", "schedule": "sigmoid", "conditional": True, **CLASSES, **DIT},
         ),
         tiny=UNET,
+        sides=DENOISED_SIDES,
     ),
     Case(
         EDM,
@@ -241,6 +243,7 @@ CASES = [
         configs=("edm_digits", "edm_conditional_digits", "edm_mnist", "edm_cifar10", "edm_conditional_cifar10"),
         variants=({"warmup_images": 16}, {"conditional": True, **CLASSES, **DIT}),
         tiny=UNET,
+        sides=DENOISED_SIDES,
     ),
     Case(
         FlowMatching,
@@ -257,5 +260,6 @@ CASES = [
             {"conditional": True, "lr_schedule": "linear", **CLASSES, **DIT},
         ),
         tiny=UNET,
+        sides=DENOISED_SIDES,
     ),
 ]
