@@ -2,7 +2,7 @@
 
 python benchmarks/samplers.py --ckpt runs/ddpm_digits --samplers ancestral ddim dpm_solver heun --out samplers.png
 
-A step of heun asks the network twice, but for the last; the second column counts.
+The plot is over passes of the network: a step of heun asks it twice, but for the last.
 """
 
 import argparse
@@ -19,8 +19,8 @@ from lightning_gen.evaluation import make_extractor, score_sampler
 from lightning_gen.models.checkpoint import load_model
 from lightning_gen.types import Sampling
 
-PASSES = {"heun": 2, "stochastic_heun": 2}
-"""Of the network in a step; 1 where nothing is said."""
+Scores = dict[str, list[tuple[int, float]]]
+"""Passes of the network and score, by sampler."""
 
 
 def run():
@@ -39,29 +39,38 @@ def run():
     model = load_model(checkpoint).to(device)
     extractor = make_extractor("classifier", labelled=labelled_sets(data), device=device)
     real = data.image_set(options.split)
+    scores: Scores = {name: [] for name in options.samplers}
+    for steps in options.steps:
+        for name in options.samplers:
+            model.sampling = Sampling(sampler=name, steps=steps)
+            began = time.perf_counter()
+            fid = score_sampler(model, real, extractor, num_samples=options.num).scores["fid"]
+            scores[name].append((passes(name, steps), fid))
+            print(f"{name}, {steps} steps: {fid:.4g} ({time.perf_counter() - began:.0f} s)", flush=True)
     table = Table(title=f"{type(model).__name__}, {model.images_seen:,} images seen, fid against {real.name}")
     for column in ("sampler", *map(str, options.steps)):
         table.add_column(column, justify="right")
-    figure = Figure((6, 4), dpi=100)
-    axes = figure.add_subplot(xscale="log", yscale="log", xlabel="passes of the network", ylabel="fid")
-    for name in options.samplers:
-        scores, passes, seconds = [], [], []
-        for steps in options.steps:
-            model.sampling = Sampling(sampler=name, steps=steps)
-            began = time.perf_counter()
-            card = score_sampler(model, real, extractor, num_samples=options.num)
-            seconds.append(time.perf_counter() - began)
-            scores.append(card.scores["fid"])
-            passes.append(PASSES.get(name, 1) * steps - (PASSES.get(name, 1) > 1))
-            print(f"{name} {steps} steps, {passes[-1]} passes: {scores[-1]:.4g} ({seconds[-1]:.0f} s)", flush=True)
-        table.add_row(name, *(f"{score:.4g}" for score in scores))
-        axes.plot(passes, scores, marker="o", label=name)
+    for name, points in scores.items():
+        table.add_row(name, *(f"{fid:.4g}" for _, fid in points))
     Console().print(table)
     if options.out:
-        axes.legend()
-        axes.grid(alpha=0.3, which="both")
-        figure.tight_layout()
-        figure.savefig(options.out)
+        plot(scores, options.out)
+
+
+def passes(sampler: str, steps: int) -> int:
+    """How often the network is asked: twice in a step of heun but for the last."""
+    return 2 * steps - 1 if sampler.endswith("heun") else steps
+
+
+def plot(scores: Scores, out: Path) -> None:
+    figure = Figure((6, 4), dpi=100)
+    axes = figure.add_subplot(xscale="log", yscale="log", xlabel="passes of the network", ylabel="fid")
+    for name, points in scores.items():
+        axes.plot(*zip(*points, strict=True), marker="o", label=name)
+    axes.legend()
+    axes.grid(alpha=0.3, which="both")
+    figure.tight_layout()
+    figure.savefig(out)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,9 @@ from torchvision.utils import make_grid
 from lightning_gen.cache import atomic
 from lightning_gen.types import Images, StoredImages
 
+LEVEL = 2 / 255
+"""Distance of two neighbouring levels of an 8-bit image in [-1, 1]."""
+
 
 def to_float(images: StoredImages) -> Images:
     """Convert stored images to float32 in [-1, 1].

@@ -165,6 +165,29 @@ class LikelihoodModel(Protocol):
 
 
 @runtime_checkable
+class DensityModel(Protocol):
+    """Finds log p(x) of an image, or a lower bound of it, without latents: a flow, or a diffusion model."""
+
+    density: bool
+    """Whether p is a density of real numbers, for which stored images have to be dequantised, or else the probability
+    of their 256 levels."""
+
+    def log_prob_by(self, num: int | None) -> str:
+        """How ``log_prob`` goes about it with so many random numbers, in a few words for a score card."""
+        ...
+
+    def log_prob(
+        self, images: Images, num: int | None = None, *, labels: Labels | None = None, generator: Randomness = None
+    ) -> Float[Tensor, " batch"]:
+        """Log p of images in [-1, 1], in nats; with ``num`` of what is drawn for each, at least 1, the usual if None.
+
+        Image i's number depends on the i-th generator alone, where there are several. A conditional model needs the
+        classes, and all is conditional on them. No graph is recorded.
+        """
+        ...
+
+
+@runtime_checkable
 class Translator(Protocol):
     """Maps images of one domain to another."""
 

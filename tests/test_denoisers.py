@@ -7,7 +7,7 @@ from torch import nn
 from lightning_gen.errors import InputError
 from lightning_gen.networks.conditioning import NoiseAndClass, sinusoids
 from lightning_gen.networks.dit import DiT, places
-from lightning_gen.networks.unet import SelfAttention, UNet, group_norm
+from lightning_gen.networks.unet import SelfAttention, UNet, Upsampling, group_norm, modulated
 
 NETWORKS = {
     "unet": lambda shape=(1, 16, 16), **options: UNet(
@@ -74,10 +74,43 @@ def test_attention_is_torchs():
     theirs = nn.MultiheadAttention(128, ours.heads, batch_first=True)
     theirs.in_proj_weight.data, theirs.in_proj_bias.data = ours.into.weight.data[:, :, 0, 0], ours.into.bias.data
     theirs.out_proj.weight.data, theirs.out_proj.bias.data = ours.out.weight.data[:, :, 0, 0], ours.out.bias.data
-    maps = torch.randn(2, 128, 3, 5)
+    maps = torch.randn(2, 128, 3, 5, requires_grad=True)
     tokens = ours.norm(maps).flatten(2).transpose(1, 2)
-    wanted = theirs(tokens, tokens, tokens)[0].transpose(1, 2).unflatten(2, (3, 5))
-    torch.testing.assert_close(ours(maps) - maps, wanted, atol=1e-5, rtol=1e-4)
+    wanted = maps + theirs(tokens, tokens, tokens)[0].transpose(1, 2).unflatten(2, (3, 5))
+    shared = [maps, *ours.norm.parameters()]
+    assert_same(
+        ours(maps), wanted, [*shared, *ours.into.parameters(), *ours.out.parameters()], [*shared, *theirs.parameters()]
+    )
+
+
+def assert_same(found, wanted, inputs, inputs_of_wanted=None):
+    """Two tensors are equal, and so are their gradients with respect to the inputs."""
+    directions = torch.randn_like(wanted)
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+    ours = torch.autograd.grad(found, inputs, directions)
+    theirs = torch.autograd.grad(wanted, inputs_of_wanted or inputs, directions)
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other.view_as(one), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(2, 6, 4, 8), (1, 6, 1, 3)])
+def test_upsampling_is_nearest_upsampling_and_then_its_convolution(shape):
+    torch.manual_seed(0)
+    layer, maps = Upsampling(6), torch.randn(shape, requires_grad=True)
+    inputs = [maps, *layer.parameters()]
+    assert_same(layer(maps), nn.Sequential.forward(layer, maps), inputs)
+    assert list(layer.state_dict()) == ["1.weight", "1.bias"]
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_scale_and_shift_within_the_norm_are_those_after_it(order):
+    torch.manual_seed(0)
+    norm = group_norm(16)
+    inputs = [nn.init.normal_(parameter) for parameter in norm.parameters()]
+    inputs += [(3 + torch.randn(4, 16, 5, 3)).to(memory_format=order), torch.randn(4, 16), torch.randn(4, 16)]
+    maps, scale, shift = (value.requires_grad_() for value in inputs[2:])
+    wanted = norm(maps) * (1 + scale[:, :, None, None]) + shift[:, :, None, None]
+    assert_same(modulated(norm, maps, scale, shift), wanted, inputs)
 
 
 def test_sinusoids_and_places():

@@ -129,7 +129,7 @@ def tile(picture: torch.Tensor, row: int, column: int, left: int = 0) -> torch.T
 @pytest.mark.parametrize("path", ["linear", "spherical"])
 def test_interpolation_between_images_ends_at_their_codes_beside_the_images(data, path):
     model = Linear()
-    found = interpolate(Subject(model, data), path=path, rows=3, steps=4)
+    found = interpolate(Subject(model, data), path=path, rows=3, columns=4)
     codes = model.encode(to_float(digits(data, 6)))
     way = model.decoded[0].unflatten(0, (3, 4))
     assert way[:, 0].equal(codes[0::2])
@@ -150,10 +150,10 @@ def test_linear_steps_are_even_and_spherical_ones_keep_the_norm(data):
     model = Linear(scales=(1.0,) * 8)
     encode = model.encode
     model.encode = lambda images, *, labels=None: nn.functional.normalize(encode(images), dim=1)  # type: ignore[method-assign]
-    interpolate(Subject(model, data), path="spherical", steps=5)
+    interpolate(Subject(model, data), path="spherical", columns=5)
     torch.testing.assert_close(model.decoded[0].norm(dim=1), torch.ones(8 * 5))
     model.decoded.clear()
-    found = interpolate(Subject(model, data), steps=5)
+    found = interpolate(Subject(model, data), columns=5)
     assert found.numbers["path"] == "linear"
     steps = model.decoded[0].unflatten(0, (8, 5)).diff(dim=1)
     torch.testing.assert_close(steps, steps[:, :1].expand_as(steps))
@@ -161,18 +161,18 @@ def test_linear_steps_are_even_and_spherical_ones_keep_the_norm(data):
 
 def test_interpolation_between_latents_of_the_prior_follows_arcs_and_is_seeded(data):
     model = Gaussian()
-    found = interpolate(Subject(model, data, seed=3), between="latents", rows=2, steps=3)
+    found = interpolate(Subject(model, data, seed=3), between="latents", rows=2, columns=3)
     assert (found.numbers["path"], found.numbers["seed"]) == ("spherical", 3)
     assert found.picture.shape == (3, 1 + 2 * SIDE, 1 + 3 * SIDE)
-    again = interpolate(Subject(model, data, seed=3), between="latents", rows=2, steps=3)
-    other = interpolate(Subject(model, data, seed=4), between="latents", rows=2, steps=3)
+    again = interpolate(Subject(model, data, seed=3), between="latents", rows=2, columns=3)
+    other = interpolate(Subject(model, data, seed=4), between="latents", rows=2, columns=3)
     assert found.picture.equal(again.picture)
     assert not found.picture.equal(other.picture)
 
 
 def test_the_animation_goes_forth_and_back(data, tmp_path):
     model = Linear()
-    found = interpolate(Subject(model, data), rows=2, steps=2, frames=5)
+    found = interpolate(Subject(model, data), rows=2, columns=2, frames=5)
     assert found.frames is not None
     assert found.frames.shape == (8, 3, 1 + SIDE, 1 + 2 * SIDE)
     assert found.frames[5:].equal(found.frames[1:4].flip(0))
@@ -191,7 +191,7 @@ def test_the_animation_goes_forth_and_back(data, tmp_path):
 
 def test_traversal_moves_one_latent_at_a_time_the_most_active_first(data):
     model = Gaussian()
-    found = traverse(Subject(model, data), rows=3, steps=5, limit=2.0, image=7)
+    found = traverse(Subject(model, data), rows=3, columns=5, limit=2.0, image=7)
     codes = model.encode(to_float(digits(data, 360)))
     activity = codes.double().numpy().var(0, ddof=1)
     np.testing.assert_allclose(found.numbers["activity"], activity, rtol=1e-4)
@@ -207,7 +207,7 @@ def test_traversal_moves_one_latent_at_a_time_the_most_active_first(data):
 
 def test_traversal_without_a_prior_goes_over_the_range_of_the_codes(data):
     model = Linear()
-    found = traverse(Subject(model, data), steps=3, limit=2.0, at="mean")
+    found = traverse(Subject(model, data), columns=3, limit=2.0, at="mean")
     codes = model.encode(to_float(digits(data, 360)))
     latents = model.decoded[0].unflatten(0, (4, 3))
     first = found.numbers["drawn"][0]
@@ -336,8 +336,8 @@ def test_findings_become_files_only_where_there_is_something(tmp_path):
     ("run", "what", "ends"),
     [
         ("vae", ["reconstruct"], [".png", ".json"]),
-        ("vae", ["interpolate", "--rows", "2", "--steps", "3", "--frames", "3"], [".png", ".json", ".gif"]),
-        ("vae", ["traverse", "--steps", "3"], [".png", ".json"]),
+        ("vae", ["interpolate", "--rows", "2", "--columns", "3", "--frames", "3"], [".png", ".json", ".gif"]),
+        ("vae", ["traverse", "--columns", "3"], [".png", ".json"]),
         ("vae", ["latent-map"], [".png", ".json"]),
         ("flat", ["manifold", "--side", "3"], [".png", ".json"]),
         ("conditional", ["interpolate", "--rows", "2"], [".png", ".json", ".gif"]),
@@ -394,7 +394,7 @@ def test_help_lists_the_inspections_and_their_options(capsys):
     ("run", "what", "words"),
     [
         ("vae", [], ["name what to inspect", "interpolate", "latent-map"]),
-        ("vae", ["interpolate", "--steps", "1"], ["--steps is 1", "at least 2"]),
+        ("vae", ["interpolate", "--columns", "1"], ["--columns is 1", "at least 2"]),
         ("vae", ["interpolate", "--frames", "1"], ["--frames is 1", "at least 2"]),
         ("vae", ["interpolate", "--rows", "0"], ["--rows is 0", "at least 1"]),
         ("vae", ["interpolate", "--path", "cubic"], ["path", "cubic"]),
@@ -403,7 +403,7 @@ def test_help_lists_the_inspections_and_their_options(capsys):
         ("autoencoder", ["interpolate", "--between=latents"], ["Autoencoder has no prior", "--between images"]),
         ("vae", ["traverse", "--limit", "0"], ["--limit is 0", "above 0"]),
         ("vae", ["traverse", "--limit", "nan"], ["limit", "nan"]),
-        ("vae", ["traverse", "--steps", "1"], ["--steps is 1", "at least 2"]),
+        ("vae", ["traverse", "--columns", "1"], ["--columns is 1", "at least 2"]),
         ("vae", ["traverse", "--image", "360"], ["--image is 360", "0 to 359"]),
         ("vae", ["traverse", "--label", "1"], ["--label is 1", "VAE is not conditional"]),
         ("gan", ["traverse", "--label", "10"], ["--label is 10", "0 to 9"]),

@@ -31,7 +31,7 @@ from lightning_gen.evaluation import (
 from lightning_gen.evaluation.scoring import MOST_SAMPLES
 from lightning_gen.loggers import WandbRunLogger
 from lightning_gen.models.checkpoint import load_model, read_checkpoint
-from lightning_gen.types import ImageSet, Reconstructor, Sampler, Sampling
+from lightning_gen.types import DensityModel, ImageSet, LikelihoodModel, Reconstructor, Sampler, Sampling
 
 Metric = Literal["fid", "isc", "kid", "prc", "modes", "elbo", "nll"]
 Split = Literal["train", "val", "test"]
@@ -135,6 +135,7 @@ def evaluate(
                     does = "reconstructs no images" if reconstructions else "neither draws samples nor reconstructs"
                     raise InputError(f"{type(model).__name__} {does}")
             if likelihoods:
+                assert isinstance(model, LikelihoodModel | DensityModel)
                 asked = {"metrics": likelihoods, "num_images": num_samples, "importance_samples": importance_samples}
                 cards.append(score_likelihood(model, real, **common, **asked))
             card = reduce(ScoreCard.joined, cards)

@@ -95,7 +95,11 @@ class DiscreteDiffusion(Process):
         return Mixture(abar.sqrt(), (1 - abar).sqrt())
 
     def clock(self, times: Tensor) -> Tensor:
-        """The ratio sigma / alpha."""
+        """The ratio sigma / alpha, so that Euler's step is that of DDIM.
+
+        It is all but infinite at pure noise, where the mean of two slopes would multiply their least error by it: Heun's
+        method is for the other processes.
+        """
         alpha, sigma = self.mixture(times)
         return sigma / alpha
 

@@ -63,10 +63,12 @@ class Sampler(ABC):
 
     Attributes:
         paced: whether it visits the times that it is given, and no others.
+        stochastic: whether it draws fresh noise.
         clean: what the denoiser took x_0 for last.
     """
 
     paced: ClassVar[bool] = True
+    stochastic: bool = False
     clean: Images
 
     def __init__(self, process: Process, denoise: Denoise, draw: Draw) -> None:
@@ -147,6 +149,8 @@ class Ancestral(Sampler):
     mean = a sigma_s^2 / sigma_t^2 x_t + alpha_s (sigma_t^2 - a^2 sigma_s^2) / sigma_t^2 x_0,    a = alpha_t / alpha_s
     """
 
+    stochastic = True
+
     def step(self, noisy: Images, now: Point, after: Point) -> Images:
         """Draw from the posterior."""
         clean = self.clean_at(noisy, now)
@@ -170,7 +174,7 @@ class DDIM(Sampler):
 
     def __init__(self, process: Process, denoise: Denoise, draw: Draw, eta: float = 0.0) -> None:
         super().__init__(process, denoise, draw)
-        self.eta = eta
+        self.eta, self.stochastic = eta, eta > 0
 
     def step(self, noisy: Images, now: Point, after: Point) -> Images:
         """Put the image and the implied noise together for the next time."""
@@ -254,6 +258,8 @@ class ChurnedHeun(Heun):
         most: S_max.
         inflation: S_noise.
     """
+
+    stochastic = True
 
     def __init__(
         self,

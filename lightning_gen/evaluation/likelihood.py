@@ -1,15 +1,17 @@
-r"""Likelihood by importance sampling: the ELBO and log p(x) of a latent-variable model, in nats and bits a dimension.
+r"""Likelihood of images in nats and bits a dimension: log p(x) as a model itself finds it, or by importance sampling.
+
+A flow or a diffusion model gives log p(x), or a bound of it. Of a latent-variable model, ELBO and log p(x) are
 
     elbo = E[ 1/K sum_k log w_k ],    nll = -E[ log 1/K sum_k w_k ],    w_k = p(x, z_k) / q(z_k | x),    z_k ~ q(z | x)
 
 Burda et al. 2016 (https://arxiv.org/abs/1509.00519), section 5: the second is an upper bound of -log p(x), which falls
 with K to the truth. Sums of weights are taken in float64, and K is worked through in parts, so memory does not grow
-with it. Image i's latents are a function of (seed, i), whatever the batch size and the number of ranks.
+with it. Whatever is drawn for image i is a function of (seed, i), whatever the batch size and the number of ranks.
 
-A Gaussian likelihood is a density, and the images are of 256 levels: they are dequantised with uniform noise of one
-level's width, so that by Jensen's inequality the density bounds the probability of the levels (Theis et al. 2016,
-https://arxiv.org/abs/1511.01844, section 3.1), and ``nll`` and ``elbo`` are of the levels: bits a dimension compare
-with those of other models of 8-bit images.
+A Gaussian likelihood and a flow's are densities, and the images are of 256 levels: they are dequantised with uniform
+noise of one level's width, so that by Jensen's inequality the density bounds the probability of the levels (Theis et
+al. 2016, https://arxiv.org/abs/1511.01844, section 3.1), and ``nll`` and ``elbo`` are of the levels: bits a dimension
+compare with those of other models of 8-bit images.
 """
 
 import math
@@ -26,32 +28,44 @@ from lightning_gen.evaluation.card import ScoreCard, protocol_name
 from lightning_gen.evaluation.quiet import model_device, undisturbed
 from lightning_gen.evaluation.ranks import ranks
 from lightning_gen.evaluation.scoring import precision, sampled_weights
-from lightning_gen.images import to_float
+from lightning_gen.images import LEVEL, to_float
 from lightning_gen.noise import image_generators, mix_seed, uniform
-from lightning_gen.types import Images, ImageSet, Labels, LikelihoodModel
+from lightning_gen.types import DensityModel, Images, ImageSet, Labels, LikelihoodModel
 
 LIKELIHOODS = ("elbo", "nll")
+LATENTS = 1000
+"""Importance samples where no number is given."""
 PART = 50
 """Latents of each image that are decoded at once; always so many, for an image's noise depends on how it is drawn."""
 FEW = 100
 """With fewer importance samples the estimate of log p(x) is flagged as a loose bound."""
-LEVEL = 2 / 255
-"""Distance of two neighbouring levels of an 8-bit image in [-1, 1]."""
 
 
 class Estimate(NamedTuple):
-    """ELBO and importance-sampled log p(x) of images, in nats."""
+    """ELBO and log p(x) of images, in nats; of a model without latents both are log p(x)."""
 
     elbo: Float64[Tensor, " batch"]
     log_p: Float64[Tensor, " batch"]
 
 
+class Way(NamedTuple):
+    """How the likelihood of images under a model is estimated."""
+
+    by: str
+    """What tells two ways apart, in the protocol's name."""
+    note: str
+    dequantised: bool
+    """Whether it is a density of real numbers."""
+    samples: int | None
+    """How much is drawn for each image; None is the model's own choice."""
+
+
 def score_likelihood(
-    model: LikelihoodModel,
+    model: LikelihoodModel | DensityModel,
     images: ImageSet,
     *,
-    metrics: Sequence[str] = LIKELIHOODS,
-    importance_samples: int = 1000,
+    metrics: Sequence[str] | None = None,
+    importance_samples: int | None = None,
     num_images: int | None = None,
     batch_size: int = 100,
     seed: int = 0,
@@ -63,11 +77,13 @@ def score_likelihood(
     Args:
         model: the model.
         images: the images.
-        metrics: ``elbo``, ``nll`` (which brings ``bits_per_dim``), or both.
-        importance_samples: K.
+        metrics: ``elbo`` (of latent-variable models), ``nll`` (which brings ``bits_per_dim``), or both; all that the
+            model has when None.
+        importance_samples: what is drawn for each image: K latents, 1000 when None, or what a model without latents
+            draws, as many as it likes when None.
         num_images: how many images, the set's first; all when None.
-        batch_size: how many are encoded at once; the scores do not depend on it.
-        seed: of the latents.
+        batch_size: how many are looked at at once; the scores do not depend on it.
+        seed: of whatever is drawn.
         split: name of the split in the protocol's name; the last part of the set's name when None.
         weights: whether averaged or raw weights are scored, for the card; asked of the model when None.
 
@@ -75,12 +91,15 @@ def score_likelihood(
         The score card, on every rank.
 
     Raises:
-        InputError: when a metric is unknown, there are no images or samples, or a likelihood is not finite.
+        InputError: when a metric is unknown or not the model's, there are no images or samples, or a likelihood is
+            not finite.
     """
-    if unknown := [metric for metric in metrics if metric not in LIKELIHOODS]:
-        raise InputError(f"{unknown[0]!r} is no likelihood; choose from {', '.join(LIKELIHOODS)}")
-    if importance_samples < 1:
+    if metrics is None:
+        metrics = LIKELIHOODS if isinstance(model, LikelihoodModel) else ("nll",)
+    refuse_likelihood(model, metrics)
+    if importance_samples is not None and importance_samples < 1:
         raise InputError(f"importance_samples is {importance_samples}; it must be at least 1")
+    way = way_of(model, importance_samples)
     num = len(images) if num_images is None else min(num_images, len(images))
     if num < 2:
         raise InputError(f"a likelihood with its standard error needs 2 images or more, not {num}")
@@ -98,11 +117,11 @@ def score_likelihood(
                 grey = grey or bool(((stored != 0) & (stored != 255)).any())
                 labels = None if images.labels is None else torch.from_numpy(images.labels[index]).to(device)
                 batch = to_float(stored)
-                if model.likelihood == "gaussian":
+                if way.dequantised:
                     generators = image_generators(mix_seed(seed, "dequantise"), indices)
                     batch += LEVEL * (uniform(*batch.shape, generator=generators, device=device) - 0.5)
                 generators = image_generators(mix_seed(seed, "latents"), indices)
-                parts.append(estimate(model, batch, labels, importance_samples, generators))
+                parts.append(estimate(model, batch, labels, way.samples, generators))
         columns: dict[str, Tensor] = {}
         if parts:
             columns = {
@@ -118,13 +137,11 @@ def score_likelihood(
                 raise InputError(f"the likelihoods of {broken} of {num} images are not finite numbers")
             channels, height, width = images[:1].shape[1:]
             dimensions = channels * height * width
-            level = dimensions * math.log(LEVEL) if model.likelihood == "gaussian" else 0.0
+            level = dimensions * math.log(LEVEL) if way.dequantised else 0.0
             return ScoreCard(
                 scores=summary(metrics, Estimate(whole["elbo"] + level, whole["log_p"] + level), dimensions),
                 metrics=tuple(metrics),
-                protocol={
-                    metric: protocol_name(metric, num, name, f"{importance_samples:,} samples") for metric in metrics
-                },
+                protocol={metric: protocol_name(metric, num, name, way.by) for metric in metrics},
                 subject="likelihood",
                 generated=type(model).__name__,
                 num_generated=num,
@@ -134,22 +151,58 @@ def score_likelihood(
                 split=name,
                 image_shape=(channels, height, width),
                 precision=precision(model),
-                importance_samples=importance_samples,
+                importance_samples=way.samples,
                 seed=seed,
                 weights=weights or sampled_weights(model),
-                notes=(f"{model.likelihood} likelihood",),
-                flags=weak(metrics, model.likelihood, bool(whole["grey"].any()), importance_samples),
+                notes=(way.note,),
+                flags=weak(metrics, model, bool(whole["grey"].any()), way.samples),
                 images_seen=getattr(model, "images_seen", None),
             )
 
         return together.first(fill)
 
 
+def refuse_likelihood(model: object, metrics: Sequence[str]) -> None:
+    """Refuse a likelihood that a model does not have, before anything is computed.
+
+    Args:
+        model: any model.
+        metrics: what is asked for.
+
+    Raises:
+        InputError: when one of them is unknown, or not the model's.
+    """
+    if unknown := [metric for metric in metrics if metric not in LIKELIHOODS]:
+        raise InputError(f"{unknown[0]!r} is no likelihood; choose from {', '.join(LIKELIHOODS)}")
+    name = type(model).__name__
+    if not isinstance(model, LikelihoodModel | DensityModel):
+        raise InputError(f"{name} has no likelihood: {metrics[0]} is of VAEs, and nll of diffusion models and flows")
+    if "elbo" in metrics and not isinstance(model, LikelihoodModel):
+        raise InputError(f"elbo is of VAEs; of {name} there is nll, by its {model.log_prob_by(None)}")
+
+
+def way_of(model: LikelihoodModel | DensityModel, importance_samples: int | None) -> Way:
+    """How a model's likelihood is estimated.
+
+    Args:
+        model: the model.
+        importance_samples: what is asked to be drawn for each image.
+
+    Returns:
+        The way.
+    """
+    if isinstance(model, LikelihoodModel):
+        samples = LATENTS if importance_samples is None else importance_samples
+        return Way(f"{samples:,} samples", f"{model.likelihood} likelihood", model.likelihood == "gaussian", samples)
+    note = "density of dequantised images" if model.density else "probability of the 256 levels"
+    return Way(model.log_prob_by(importance_samples), note, model.density, importance_samples)
+
+
 def estimate(
-    model: LikelihoodModel,
+    model: LikelihoodModel | DensityModel,
     images: Images,
     labels: Labels | None,
-    importance_samples: int,
+    importance_samples: int | None,
     generators: Sequence[torch.Generator],
 ) -> Estimate:
     """Estimate the likelihood of a batch, some samples at a time.
@@ -158,12 +211,16 @@ def estimate(
         model: the model.
         images: in [-1, 1].
         labels: their classes, where known.
-        importance_samples: K.
+        importance_samples: K of a latent-variable model, or what the model draws.
         generators: one for each image.
 
     Returns:
         In nats for each image.
     """
+    if not isinstance(model, LikelihoodModel):
+        log_p = model.log_prob(images, importance_samples, labels=labels, generator=generators).cpu().double()
+        return Estimate(log_p, log_p)
+    assert importance_samples is not None
     total = torch.zeros(len(images), dtype=torch.float64)
     log_sum = torch.full_like(total, -math.inf)
     for start in range(0, importance_samples, PART):
@@ -198,22 +255,26 @@ def summary(metrics: Sequence[str], nats: Estimate, dimensions: int) -> dict[str
     return scores
 
 
-def weak(metrics: Sequence[str], likelihood: str, grey: bool, importance_samples: int) -> dict[str, str]:
+def weak(
+    metrics: Sequence[str], model: LikelihoodModel | DensityModel, grey: bool, importance_samples: int | None
+) -> dict[str, str]:
     """Say what is weak about the numbers.
 
     Args:
         metrics: what was asked for.
-        likelihood: the model's.
+        model: the model.
         grey: whether any pixel was neither black nor white.
-        importance_samples: K.
+        importance_samples: K of a latent-variable model.
 
     Returns:
         Metric -> what is weak about it.
     """
+    if not isinstance(model, LikelihoodModel):
+        return {}
     found: dict[str, list[str]] = {metric: [] for metric in metrics}
-    if "nll" in metrics and importance_samples < FEW:
+    if "nll" in metrics and importance_samples is not None and importance_samples < FEW:
         found["nll"].append(f"{importance_samples} samples: a loose upper bound")
-    if likelihood == "bernoulli" and grey:
+    if model.likelihood == "bernoulli" and grey:
         for words in found.values():
             words.append("grey values under a Bernoulli likelihood: a relaxation, not a probability")
     return {metric: "; ".join(words) for metric, words in found.items() if words}

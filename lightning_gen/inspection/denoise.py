@@ -4,6 +4,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 
+from lightning_gen.errors import InputError
 from lightning_gen.evaluation.scoring import psnr
 from lightning_gen.images import to_uint8
 from lightning_gen.inspection.findings import Findings
@@ -11,7 +12,7 @@ from lightning_gen.inspection.options import at_least
 from lightning_gen.inspection.panels import strip, table
 from lightning_gen.inspection.subject import Subject
 from lightning_gen.networks.corruption import Corruption, corrupt
-from lightning_gen.types import Images, Reconstructor
+from lightning_gen.types import GradualSampler, Images, Reconstructor
 
 AMOUNT = 0.5
 """How much is corrupted where neither the user nor the model says."""
@@ -57,6 +58,8 @@ def denoise(
     Raises:
         InputError: when the model reconstructs nothing.
     """
+    if isinstance(subject.model, GradualSampler):
+        raise InputError(f"{subject.name} removes noise step by step: take reconstruct, with --level, or denoising")
     subject.need(Reconstructor, "reconstructs no images, and so cannot denoise")
     at_least(1, num=num, shown=shown)
     kind, much = chosen_corruption(subject.model, corruption, amount)

@@ -16,7 +16,7 @@ from lightning_gen.inspection.subject import Subject
 from lightning_gen.noise import image_generators
 from lightning_gen.paths import PathKind
 from lightning_gen.paths import path as path_of
-from lightning_gen.types import Decoder, Encoder, Latents, LatentSampler, StoredImages
+from lightning_gen.types import Decoder, Encoder, GradualSampler, Latents, LatentSampler, StoredImages
 
 Originals = UInt8[Tensor, "ends channels height width"]
 
@@ -26,7 +26,7 @@ def interpolate(
     between: Literal["images", "latents"] | None = None,
     path: PathKind | None = None,
     rows: int = 8,
-    steps: int = 10,
+    columns: int = 10,
     frames: int = 16,
     split: Literal["train", "val", "test"] = "test",
 ) -> Findings:
@@ -35,10 +35,11 @@ def interpolate(
     Args:
         subject: model and data.
         between: images, the first of the split, the first to the second, the third to the fourth and so on; or latents
-            of the prior. Images when not given, or latents where the model encodes none.
-        path: linear or spherical; spherical between latents of the prior and linear between images when not given.
+            of the prior. Images when not given, or latents where the model encodes none or draws step by step.
+        path: linear or spherical; when not given, linear between images, and spherical between latents of the prior or
+            in a model that draws step by step, whose images' latents are noise, too.
         rows: pairs of ends.
-        steps: decoded images in a row, both ends included.
+        columns: decoded images in a row, both ends included.
         frames: pictures of the animation from one end to the other, both included.
         split: where the images come from.
 
@@ -51,21 +52,22 @@ def interpolate(
         InputError: when the model has no latents of that kind, or there is nothing to show.
     """
     at_least(1, rows=rows)
-    at_least(2, steps=steps, frames=frames)
-    between = between or ("images" if isinstance(subject.model, Encoder) else "latents")
-    kind: PathKind = path or ("linear" if between == "images" else "spherical")
+    at_least(2, columns=columns, frames=frames)
+    stepwise = isinstance(subject.model, GradualSampler)
+    between = between or ("images" if isinstance(subject.model, Encoder) and not stepwise else "latents")
+    kind: PathKind = path or ("linear" if between == "images" and not stepwise else "spherical")
     subject.need(Decoder, "decodes no latents")
     originals, ends = _image_ends(subject, split, rows) if between == "images" else (None, _prior_ends(subject, rows))
     start, end, num_classes = ends[0::2], ends[1::2], subject.model.num_classes
-    way = path_of(kind, start, end, steps, num_classes)
+    way = path_of(kind, start, end, columns, num_classes)
     images = decode(subject, way.flatten(0, 1))
     moving = decode(subject, path_of(kind, start, end, frames, num_classes).flatten(0, 1))
-    rows_of_images = images.unflatten(0, (-1, steps)).double().div(255)
+    rows_of_images = images.unflatten(0, (-1, columns)).double().div(255)
     change = rows_of_images.diff(dim=1).square().mean((2, 3, 4)).sqrt().mean(0).tolist()
     norm = way.flatten(2).norm(dim=2).mean(0).tolist()
     source = {"split": split} if between == "images" else {"seed": subject.seed}
     return Findings(
-        _picture(images, steps, originals),
+        _picture(images, columns, originals),
         {"between": between, **source, "path": kind, "rows": len(start), "change": change, "norm": norm},
         _there_and_back(moving, frames),
         (
@@ -91,9 +93,9 @@ def _prior_ends(subject: Subject, rows: int) -> Latents:
     return subject.model.sample_latents(2 * rows, generator=image_generators(subject.seed, range(2 * rows)))
 
 
-def _picture(images: StoredImages, steps: int, originals: Originals | None) -> Block:
+def _picture(images: StoredImages, columns: int, originals: Originals | None) -> Block:
     """Rows of images, between the originals where there are such."""
-    way = strip(images, steps)
+    way = strip(images, columns)
     if originals is None:
         return way
     first, last = (strip(originals[side::2], 1) for side in (0, 1))

@@ -37,7 +37,8 @@ def manifold(subject: Subject, side: int = 20, label: int | None = None) -> Find
     mean = with_class(subject, prior_mean(subject), label)
     if (dims := noise_of(subject, mean).shape[1]) != 2:
         raise InputError(
-            f"manifold needs 2 latents, this model has {dims}; train one with --model.latent_dim 2, or take traverse"
+            f"manifold needs 2 latents, this model has {dims}; train an autoencoder or a GAN with "
+            "--model.latent_dim 2, or take traverse"
         )
     values = torch.special.ndtri((torch.arange(side, dtype=torch.float64) + 0.5) / side).float().to(mean.device)
     up, right = torch.meshgrid(values.flip(0), values, indexing="ij")

@@ -23,7 +23,7 @@ ACTIVE = 0.01
 def traverse(
     subject: Subject,
     rows: int = 16,
-    steps: int = 11,
+    columns: int = 11,
     limit: float = 2.5,
     at: Literal["image", "mean"] | None = None,
     image: int = 0,
@@ -40,7 +40,7 @@ def traverse(
     Args:
         subject: model and data.
         rows: dimensions in the picture, at most.
-        steps: images in a row.
+        columns: images in a row.
         limit: how far to go to either side, in standard deviations of the standard normal prior (of the codes, around
             their mean, where there is no prior).
         at: where the other dimensions are held: the latents of an image, or the mean of the prior (of the codes, where
@@ -58,7 +58,7 @@ def traverse(
     """
     at_least(0, image=image)
     at_least(1, rows=rows)
-    at_least(2, steps=steps, num=num)
+    at_least(2, columns=columns, num=num)
     if not 0 < limit < math.inf:
         raise InputError(f"--limit is {limit}; it must be a number of standard deviations above 0")
     subject.need(Decoder, "decodes no latents")
@@ -68,11 +68,11 @@ def traverse(
     codes = encode_split(subject, split, num).latents if encodes else None
     mean, deviation = _range(subject, codes, has_prior)
     held = with_class(subject, mean if codes is None or at == "mean" else _latents_of(subject, split, image), label)
-    distances = torch.linspace(-limit, limit, steps, device=mean.device).unsqueeze(1)  # (T, 1)
+    distances = torch.linspace(-limit, limit, columns, device=mean.device).unsqueeze(1)  # (T, 1)
     values = noise_of(subject, mean) + distances * deviation  # (T, D)
     numbers: dict[str, Any] = {"latent_dim": values.shape[1]}
     if codes is None:
-        numbers["effect"] = _effect(decode(subject, moved(held, values, range(values.shape[1]))), steps).tolist()
+        numbers["effect"] = _effect(decode(subject, moved(held, values, range(values.shape[1]))), columns).tolist()
     else:
         numbers |= {"split": split, "num": len(codes), "activity": noise_of(subject, codes).var(0).tolist()}
     measure = numbers["effect" if codes is None else "activity"]
@@ -84,7 +84,7 @@ def traverse(
         numbers["active_units"] = sum(activity > ACTIVE for activity in measure)
         summary = f"{numbers['active_units']} of {len(measure)} dimensions are active; {summary}"
     images = decode(subject, moved(held, values, order))
-    cells = [[strip(image.unsqueeze(0)) for image in row] for row in images.split(steps)]
+    cells = [[strip(image.unsqueeze(0)) for image in row] for row in images.split(columns)]
     heads = [f"{distance:+.3g}" if distance else "0" for distance in distances.flatten().tolist()]
     picture = table(cells, [f"z{u}  {measure[u]:.2f}" for u in order], heads)
     return Findings(picture, numbers | {"limit": limit, "drawn": order}, summary=(summary,))

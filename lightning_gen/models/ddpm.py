@@ -46,7 +46,7 @@ class DDPM(DenoiserModule):
         InputError: when a number is out of its range.
     """
 
-    samplers: ClassVar[tuple[str, ...]] = ("ancestral", "ddim", "dpm_solver", "euler", "heun")
+    samplers: ClassVar[tuple[str, ...]] = ("ancestral", "ddim", "dpm_solver", "euler")
     spacings: ClassVar[tuple[str, ...]] = get_args(Spacing)
     process: DiscreteDiffusion
     density: ClassVar[bool] = False
@@ -120,7 +120,7 @@ class DDPM(DenoiserModule):
             Nats, an estimate without a bias of a lower bound of log P; given the classes, of a conditional model.
 
         Raises:
-            InputError: when a conditional model gets no classes.
+            InputError: when a conditional model gets no classes of the data.
         """
         shape = len(images), *self.image_shape
         with self.plainly(labels, len(images)) as denoise:

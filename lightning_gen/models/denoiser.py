@@ -9,24 +9,28 @@ model that guidance needs (Ho and Salimans 2022, https://arxiv.org/abs/2207.1259
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Float64
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam
 
 from lightning_gen.diffusion.choice import SAMPLERS, make_sampler, options_of
 from lightning_gen.diffusion.guidance import guided
+from lightning_gen.diffusion.inversion import invert
+from lightning_gen.diffusion.likelihood import START, TOLERANCE, flow_log_prob
 from lightning_gen.diffusion.processes import Denoise, Process, Times
-from lightning_gen.diffusion.samplers import Draw, point_of
+from lightning_gen.diffusion.samplers import Draw, Sampler, point_of
 from lightning_gen.errors import InputError
 from lightning_gen.models.base import DescentModule
 from lightning_gen.models.latents import check_labels, classes_of
 from lightning_gen.networks.denoisers import DenoiserKind, make_denoiser
-from lightning_gen.noise import integers, randn
+from lightning_gen.noise import integers, randn, uniform
 from lightning_gen.types import Batch, Classes, Images, ImageShape, Labels, Latents, Randomness, Sampling
 
 CHUNK = 256
@@ -61,14 +65,16 @@ class DenoiserModule(DescentModule):
         samplers: those that can draw from the model.
         spacings: ways in which its steps can lie.
         usual: what drawing does where nothing else is asked for.
+        density: whether ``log_prob`` is a density of real numbers.
         process: the noise process.
         drawn: told after each step how many images' worth of work it was.
     """
 
     samplers: ClassVar[tuple[str, ...]]
     spacings: ClassVar[tuple[str, ...]]
-    usual: ClassVar[Sampling]
+    usual: Sampling
     process: Process
+    density: ClassVar[bool] = True
 
     @abstractmethod  # a model saves its own hyper-parameters
     def __init__(
@@ -231,10 +237,14 @@ class DenoiserModule(DescentModule):
     def visited(self, sampling: Sampling) -> list[float]:
         """The times of a completed :class:`Sampling`; of an adaptive sampler, where it begins and ends."""
         if sampling.steps is None or sampling.spacing is None:
-            assert self.usual.spacing is not None
-            first, *_, least, last = self.times(FINEST, self.usual.spacing)
+            first, *_, least, last = self.finest()
             return [first, least, last]
         return self.times(sampling.steps, sampling.spacing)
+
+    def finest(self) -> list[float]:
+        """Times of the process as close together as there is a use for, from noise to image."""
+        assert self.usual.spacing is not None
+        return self.times(FINEST, self.usual.spacing)
 
     def sample(self, num: int, *, labels: Labels | None = None, generator: Randomness = None) -> Images:
         """Draw images as ``sampling`` says.
@@ -298,12 +308,77 @@ class DenoiserModule(DescentModule):
             parts.append(self.develop(noise, classes if self.num_classes else None, self.refused))
         return torch.cat(parts)
 
+    def encode(self, images: Images, *, labels: Labels | None = None) -> Latents:
+        """The noise that a deterministic sampler makes images of: the probability flow, run backwards.
+
+        See :func:`invert`; it begins at the least time of the process, whose noise is next to none, and goes along
+        the sampler's own times, or those that an adaptive sampler chooses. The more steps, the nearer ``decode``
+        comes to the images.
+
+        Args:
+            images: in [-1, 1].
+            labels: their classes, for a conditional model.
+
+        Returns:
+            Latents as :meth:`decode` takes them.
+
+        Raises:
+            InputError: when ``sampling`` names a sampler that draws fresh noise, or classes are missing.
+        """
+        classes = self.conditions(labels, len(images))
+        times = self.visited(self.sampling)
+        least = self.finest()[-2]
+        parts = []
+        for start in range(0, len(images), CHUNK):
+            part = slice(start, start + CHUNK)
+            with self.drawing(None if classes is None else classes[part], self.refused) as sampler:
+                if sampler.stochastic:
+                    self.refused()
+                rising = [least, *(time for time in reversed(times) if time > least)]
+                parts.append(invert(self.process, sampler.denoise, images[part], rising, sampler.paced).flatten(1))
+        noise = torch.cat(parts)
+        return noise if classes is None else torch.cat([noise, classes.to(noise.dtype)], 1)
+
+    def conditions(self, labels: Labels | None, num: int) -> Classes | None:
+        """Rows of the classes of images that are there already.
+
+        Args:
+            labels: their classes; an unconditional model does not look at them.
+            num: how many images.
+
+        Returns:
+            The rows, or None for an unconditional model.
+
+        Raises:
+            InputError: when a conditional model gets no classes, or one is no class of the data.
+        """
+        if not self.num_classes:
+            return None
+        if labels is None:
+            raise InputError(f"this {type(self).__name__} is conditional and needs the images' classes")
+        check_labels(labels, num, self.num_classes)
+        return F.one_hot(labels.to(self.device), self.num_classes).float()
+
     def refused(self) -> Images:
         """Where a deterministic sampler's fresh noise comes from."""
         raise InputError(
             f"{self.sampling.sampler} draws fresh noise on the way, so that noise and image do not belong together; "
-            "take a deterministic sampler, e.g. euler or ddim"
+            "take a deterministic sampler, e.g. euler, or ddim with eta 0"
         )
+
+    @contextmanager
+    def drawing(self, classes: Classes | None, draw: Draw) -> Iterator[Sampler]:
+        """The sampler that ``sampling`` names, to walk with or to ask for D, over the network that draws.
+
+        Args:
+            classes: rows of the classes, of a conditional model.
+            draw: where fresh noise comes from.
+
+        Yields:
+            A sampler for one batch; no gradient is recorded while it is in use.
+        """
+        with self.producing() as network:
+            yield make_sampler(self.sampling, self.process, self.denoiser(network, classes), draw)
 
     def develop(self, noise: Images, classes: Classes | None, draw: Draw) -> Images:
         """Make images out of noise.
@@ -318,8 +393,7 @@ class DenoiserModule(DescentModule):
         """
         times = self.visited(self.sampling)
         images = noise * point_of(self.process, times[0]).sigma
-        with self.producing() as network:
-            sampler = make_sampler(self.sampling, self.process, self.denoiser(network, classes), draw)
+        with self.drawing(classes, draw) as sampler:
             for after in sampler.walk(images, times):
                 images = after
                 if self.drawn is not None:
@@ -350,3 +424,54 @@ class DenoiserModule(DescentModule):
         assert sampling.guidance is not None
         interval = sampling.guidance_interval or EVERYWHERE
         return guided(conditional, self.process, classes, sampling.guidance, interval)
+
+    # ---- likelihood
+
+    def log_prob_by(self, num: int | None) -> str:
+        """What the flow's log-density is an estimate by."""
+        return f"flow ODE to {TOLERANCE:g}, {num or 1} {'probes' if num and num > 1 else 'probe'}"
+
+    def log_prob(
+        self, images: Images, num: int | None = None, *, labels: Labels | None = None, generator: Randomness = None
+    ) -> Float64[Tensor, " batch"]:
+        """Log-density under the probability flow of D, neither guided nor clipped.
+
+        Args:
+            images: in units of [-1, 1], dequantised.
+            num: probes of Hutchinson's estimator for each image; 1 when None.
+            labels: their classes, for a conditional model.
+            generator: where the probes come from; those of image i from the i-th, where there are several.
+
+        Returns:
+            Nats; given the classes, where the model is conditional.
+
+        Raises:
+            InputError: when a conditional model gets no classes of the data, or a value is not finite.
+        """
+        with self.plainly(labels, len(images)) as denoise:
+            draws = uniform(len(images), num or 1, *self.image_shape, generator=generator, device=images.device)
+            signs = torch.where(draws < 0.5, -1.0, 1.0).transpose(0, 1)
+            [noisiest, *_] = self.times(1, self.usual.spacing)
+            return flow_log_prob(self.process, denoise, images, signs, START, noisiest)
+
+    @contextmanager
+    def plainly(self, labels: Labels | None, num: int) -> Iterator[Denoise]:
+        """D itself, outside of any ``torch.inference_mode``, whose tensors no gradient goes through.
+
+        Args:
+            labels: the classes of the images that will be denoised, for a conditional model.
+            num: how many images.
+
+        Yields:
+            A function of noisy images and times.
+
+        Raises:
+            InputError: when a conditional model gets no classes, or one is no class of the data.
+        """
+        with self.producing() as network, torch.inference_mode(False), torch.no_grad():
+            classes = self.conditions(labels, num)
+
+            def denoise(noisy: Images, times: Tensor) -> Images:
+                return self.denoise(network, noisy, times, classes)
+
+            yield denoise

@@ -29,6 +29,7 @@ def running_statistics(*networks: nn.Module) -> list[Tensor]:
         *networks: the networks.
 
     Returns:
-        Their floating-point buffers.
+        Their floating-point buffers; those that are not saved are constants and left out.
     """
-    return [buffer for network in networks for buffer in network.buffers() if buffer.is_floating_point()]
+    saved = [value for network in networks for value in network.state_dict(keep_vars=True).values()]
+    return [value for value in saved if value.is_floating_point() and not isinstance(value, nn.Parameter)]

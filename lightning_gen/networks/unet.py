@@ -19,7 +19,9 @@ from lightning_gen.networks.conditioning import Condition, NoiseAndClass, zeroed
 from lightning_gen.types import Classes, Images, ImageShape
 
 Maps = Float[Tensor, "batch width height_of_map width_of_map"]
+Doubled = Float[Tensor, "batch width 2*height_of_map 2*width_of_map"]
 Made = Float[Tensor, "batch outputs height_of_map width_of_map"]
+PerChannel = Float[Tensor, "batch channels"]
 GROUPS, LEAST, HEAD = 32, 4, 64
 """GroupNorm's groups, at most; its channels in a group, at least; and the channels of an attention head, at most."""
 
@@ -27,6 +29,27 @@ GROUPS, LEAST, HEAD = 32, 4, 64
 def group_norm(channels: int) -> nn.GroupNorm:
     """GroupNorm with 32 groups, or fewer where they would be of less than 4 channels or would not divide them."""
     return nn.GroupNorm(math.gcd(GROUPS, max(1, channels // LEAST), channels), channels)
+
+
+def modulated(norm: nn.GroupNorm, maps: Maps, scale: PerChannel, shift: PerChannel) -> Maps:
+    """(1 + scale) GroupNorm(maps) + shift, in one pass.
+
+    The scale and the shift go into GroupNorm's weight and bias; these are then each image's own, so the images lie side
+    by side as the groups of a single one.
+
+    Args:
+        norm: the GroupNorm.
+        maps: what to normalize.
+        scale: of each image and channel, beside 1.
+        shift: of each image and channel.
+
+    Returns:
+        The maps, normalized, scaled and shifted.
+    """
+    factor = 1 + scale
+    weight, bias = norm.weight * factor, torch.addcmul(shift, norm.bias, factor)
+    images = maps.reshape(1, -1, *maps.shape[2:])
+    return F.group_norm(images, len(maps) * norm.num_groups, weight.flatten(), bias.flatten(), norm.eps).view_as(maps)
 
 
 class ResidualBlock(nn.Module):
@@ -49,8 +72,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, maps: Maps, condition: Condition) -> Made:
         """Transform maps."""
-        scale, shift = self.modulation(condition)[:, :, None, None].chunk(2, dim=1)
-        return self.skip(maps) + self.second(torch.addcmul(shift, self.norm(self.first(maps)), 1 + scale))
+        scale, shift = self.modulation(condition).chunk(2, dim=1)
+        return self.skip(maps) + self.second(modulated(self.norm, self.first(maps), scale, shift))
 
 
 class SelfAttention(nn.Module):
@@ -71,10 +94,12 @@ class SelfAttention(nn.Module):
 
     def forward(self, maps: Maps) -> Maps:
         """Attend."""
-        parts = self.into(self.norm(maps)).flatten(2).unflatten(1, (3, self.heads, -1)).transpose(-1, -2)
-        query, key, value = parts.unbind(1)  # (batch, heads, positions, channels of a head)
-        mixed = F.scaled_dot_product_attention(query, key, value)
-        return maps + self.out(mixed.transpose(-1, -2).flatten(1, 2).unflatten(2, maps.shape[2:]))
+        places = self.norm(maps).flatten(2).transpose(1, 2)  # (batch, positions, channels): attention's own order
+        parts = F.linear(places, self.into.weight.flatten(1), self.into.bias).unflatten(2, (3, self.heads, -1))
+        query, key, value = parts.permute(2, 0, 3, 1, 4)  # (batch, heads, positions, channels of a head)
+        mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        out = F.linear(mixed, self.out.weight.flatten(1), self.out.bias)
+        return maps + out.transpose(1, 2).unflatten(2, maps.shape[2:])
 
 
 class Level(nn.Module):
@@ -96,6 +121,30 @@ class Level(nn.Module):
     def forward(self, maps: Maps, condition: Condition) -> Made:
         """Transform maps."""
         return self.attention(self.block(maps, condition))
+
+
+class Upsampling(nn.Sequential):
+    """Nearest upsampling and a 3 x 3 convolution.
+
+    Two neighbours of three are the same pixel twice, so both are one transposed convolution of stride 2 with 4 x 4 sums
+    of the kernel's taps, which takes 4 / 9 of the multiplications.
+
+    Args:
+        channels: in and out.
+    """
+
+    sums: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(nn.Upsample(scale_factor=2), nn.Conv2d(channels, channels, 3, padding=1))
+        side = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 0.0], [1.0, 1.0, 0.0, 0.0]])
+        self.register_buffer("sums", torch.kron(side, side), persistent=False)
+
+    def forward(self, maps: Maps) -> Doubled:
+        """Double both sides."""
+        convolution = self[1]
+        taps = convolution.weight.transpose(0, 1).flatten(2)  # (inputs, outputs, 9)
+        return F.conv_transpose2d(maps, (taps @ self.sums).unflatten(2, (4, 4)), convolution.bias, stride=2, padding=1)
 
 
 class UNet(nn.Module):
@@ -168,7 +217,7 @@ class UNet(nn.Module):
                 self.up.append(level(now + skips.pop(), size, side))
                 now = size
             if i > 0:
-                self.up.append(nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(now, now, 3, padding=1)))
+                self.up.append(Upsampling(now))
         self.out = nn.Sequential(group_norm(now), nn.SiLU(), zeroed(nn.Conv2d(now, channels, 3, padding=1)))
 
     def forward(self, images: Images, noise: Float[Tensor, " batch"], classes: Classes | None = None) -> Images:

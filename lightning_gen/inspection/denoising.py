@@ -1,0 +1,158 @@
+"""The way from noise to image."""
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from lightning_gen.errors import InputError
+from lightning_gen.evaluation.scoring import drawn_by
+from lightning_gen.images import to_uint8
+from lightning_gen.inspection.findings import Findings, Frames
+from lightning_gen.inspection.gradual import (
+    StepwiseModel,
+    asked_labels,
+    displayed,
+    noise_for,
+    points_of,
+    settings_of,
+    share_of_noise,
+)
+from lightning_gen.inspection.options import at_least
+from lightning_gen.inspection.panels import Block, strip, table
+from lightning_gen.inspection.subject import Subject
+from lightning_gen.types import Labels, StoredImages
+
+Stages = UInt8[Tensor, "stages images channels height width"]
+ROWS = ("noisy", "denoised")
+MOST_FRAMES = 50
+"""Steps of the animation, at most."""
+FRAMES = 50
+"""Pictures of the animation, about: of few steps each is shown for several."""
+HELD = 15
+"""Pictures for which the last is held besides."""
+
+
+class Way(NamedTuple):
+    """What images were at some of the steps, and what the denoiser took them for."""
+
+    noisy: Stages
+    clean: Stages
+
+
+def denoising(subject: Subject, num: int = 6, columns: int = 11, labels: list[int] | None = None) -> Findings:
+    """Show the way from noise to image: the noisy images x and the denoised ones D(x) = E[x_0 | x] along it.
+
+    Noise is said as its share L of an image, x being (1 - L) x_0 + L e but for a factor, so that the columns of all
+    models mean the same. A conditional model draws its classes in turn, unless told which.
+
+    Args:
+        subject: model and data.
+        num: how many images.
+        columns: steps in the picture at most, evenly chosen, both ends included.
+        labels: classes to draw, used in turn; for conditional models.
+
+    Returns:
+        A block of noisy and one of denoised images, a row an image and a column a step; an animation of both; and for
+        each column the share of noise, and how far the denoised images are from the final ones (root mean square in
+        [0, 1]).
+
+    Raises:
+        InputError: when the model does not draw step by step, or chooses its own steps.
+    """
+    at_least(1, num=num)
+    at_least(2, columns=columns)
+    subject.need(StepwiseModel, "does not draw step by step, so that there is no way to show")
+    classes = asked_labels(subject, labels, num)
+    points = points_of(subject.model)
+    in_picture, in_motion = evenly(len(points), columns), evenly(len(points), MOST_FRAMES)
+    wanted = sorted({*in_picture, *in_motion})
+    parts = [
+        walked(subject, indices, classes, wanted)
+        for indices in (range(num)[i : i + subject.batch_size] for i in range(0, num, subject.batch_size))
+    ]
+    way = Way(*(torch.cat(stages, 1) for stages in zip(*parts, strict=True)))
+    place = {step: i for i, step in enumerate(wanted)}
+    noise = [share_of_noise(points[step]) for step in in_picture]
+    heads = [f"{share:.0%}" for share in noise]
+    chosen = [place[step] for step in in_picture]
+    blocks = [[strip(stages[i], 1) for i in chosen] for stages in way]
+    distance = [(way.clean[i].double() - way.noisy[-1].double()).div(255).square().mean().sqrt().item() for i in chosen]
+    middle = min(range(len(noise)), key=lambda i: abs(noise[i] - 0.5))
+    return Findings(
+        table(blocks, ROWS, heads),
+        {"num": num, "seed": subject.seed, **settings_of(subject.model), "noise": noise, "distance": distance},
+        moving(way, [place[step] for step in in_motion], [share_of_noise(points[step]) for step in in_motion]),
+        (
+            f"{num} images by {drawn_by(subject.model.sampling)}",
+            f"denoised images are {distance[0]:.3f} from the final ones (RMS in [0, 1]) at {heads[0]} noise, "
+            f"{distance[middle]:.3f} at {heads[middle]}",
+        ),
+    )
+
+
+def walked(subject: Subject, indices: range, labels: Labels | None, wanted: Collection[int]) -> Way:
+    """Draw some images, and keep what they are on the way.
+
+    Args:
+        subject: a ``StepwiseModel``.
+        indices: the images' numbers.
+        labels: the classes of all images, or None.
+        wanted: numbers of the places on the way that are kept, of which the last is the image.
+
+    Returns:
+        The images at these places.
+
+    Raises:
+        InputError: when the sampler chooses its own steps.
+    """
+    model, draw = subject.model, noise_for(subject, indices)
+    points = points_of(model)
+    classes = model.conditions(None if labels is None else labels[indices.start : indices.stop], len(indices))
+    stages: tuple[list[StoredImages], list[StoredImages]] = [], []
+    with model.drawing(classes, draw) as sampler:
+        if not sampler.paced:
+            raise InputError(
+                f"the sampler {model.sampling.sampler} chooses its own steps for each image; to see steps, take "
+                "another, e.g. euler"
+            )
+        noisy = points[0].sigma * draw()
+        walk = sampler.walk(noisy, [point.time for point in points])
+        for place, point in enumerate(points):
+            if place:
+                noisy = next(walk)
+            if place in wanted:
+                # D is asked anew: on the way a sampler may ask it elsewhere, as Heun's does
+                times = noisy.new_full((len(noisy),), point.time)
+                clean = sampler.denoise(noisy, times) if point.sigma > 0 else noisy
+                for kept, images in zip(stages, (displayed(noisy, point), clean), strict=True):
+                    kept.append(to_uint8(images).cpu())
+    return Way(*map(torch.stack, stages))
+
+
+def evenly(num: int, at_most: int) -> list[int]:
+    """Numbers out of 0 ... num - 1, as evenly as can be, both ends included."""
+    kept = min(num, at_most)
+    return [round(i * (num - 1) / (kept - 1)) for i in range(kept)]
+
+
+def moving(way: Way, stages: list[int], noise: list[float]) -> Frames:
+    """The images side by side, noisy above denoised, one stage after the other.
+
+    Args:
+        way: the images.
+        stages: which are shown.
+        noise: the share of noise of each.
+
+    Returns:
+        The pictures, each as often as makes the animation last, and the last for longer.
+    """
+
+    def frame(stage: int, share: float) -> Block:
+        return table([[strip(images[stage])] for images in way], ROWS, [f"{share:.0%} noise"])
+
+    times = max(1, round(FRAMES / len(stages)))
+    pictures = [frame(stage, share) for stage, share in zip(stages, noise, strict=True)]
+    return torch.stack([picture for picture in pictures for _ in range(times)] + [pictures[-1]] * HELD)
