@@ -88,17 +88,20 @@ class DiscreteDiffusion(Process):
     def __init__(self, betas: Betas) -> None:
         self.num_times = len(betas)
         self.abar = torch.cat([torch.ones(1, dtype=torch.float64), (1 - betas).cumprod(0)])
+        self.on = {self.abar.device: self.abar}
 
     def mixture(self, times: Tensor) -> Mixture:
         """sqrt(abar) and sqrt(1 - abar), float64."""
-        abar = self.abar.to(times.device)[times.long() + 1]
+        if times.device not in self.on:  # copied once for each device: a copy waits for what the device still has to do
+            self.on[times.device] = self.abar.to(times.device)
+        abar = self.on[times.device][times.long() + 1]
         return Mixture(abar.sqrt(), (1 - abar).sqrt())
 
     def clock(self, times: Tensor) -> Tensor:
         """The ratio sigma / alpha, so that Euler's step is that of DDIM.
 
-        It is all but infinite at pure noise, where the mean of two slopes would multiply their least error by it: Heun's
-        method is for the other processes.
+        It is all but infinite at pure noise, where the mean of two slopes would multiply their least error by it:
+        Heun's method is for the other processes.
         """
         alpha, sigma = self.mixture(times)
         return sigma / alpha

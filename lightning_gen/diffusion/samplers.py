@@ -37,20 +37,24 @@ class Point(NamedTuple):
         return math.log(self.alpha / self.sigma) if self.sigma > 0 else math.inf
 
 
-def point_of(process: Process, time: float) -> Point:
-    """Look a time up.
+def points_of(process: Process, times: Iterable[float]) -> list[Point]:
+    """Look times up, all at once.
 
     Args:
         process: the process.
-        time: in its own unit.
+        times: in its own unit.
 
     Returns:
-        The point.
+        Their points.
     """
-    at = torch.tensor(time, dtype=torch.float64)
-    alpha, sigma = process.mixture(at)
-    values = (alpha, sigma, process.clock(at), process.scale(at))
-    return Point(time, *(float(value) for value in values))
+    at = torch.tensor([*times], dtype=torch.float64)
+    values = (at, *process.mixture(at), process.clock(at), process.scale(at))
+    return [Point(*point) for point in zip(*(value.tolist() for value in values), strict=True)]
+
+
+def point_of(process: Process, time: float) -> Point:
+    """Look one time up."""
+    return points_of(process, [time])[0]
 
 
 class Sampler(ABC):
@@ -97,7 +101,7 @@ class Sampler(ABC):
         Yields:
             x at each time after the first.
         """
-        points = [point_of(self.process, time) for time in times]
+        points = points_of(self.process, times)
         for now, after in pairwise(points):
             noisy = self.step(noisy, now, after)
             yield noisy

@@ -98,7 +98,9 @@ def _picture(images: StoredImages, columns: int, originals: Originals | None) ->
     way = strip(images, columns)
     if originals is None:
         return way
-    first, last = (strip(originals[side::2], 1) for side in (0, 1))
+    ends = strip(originals, 2)
+    side = ends.shape[2] // 2 + 1  # the line between the two belongs to both
+    first, last = ends[..., :side], ends[..., -side:]
     gap = way.new_full((3, way.shape[1], GAP), 255)
     return torch.cat([first, gap, way, gap, last], 2)
 

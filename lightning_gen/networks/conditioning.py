@@ -1,6 +1,7 @@
 """What a denoiser is told besides the noisy image: how much noise there is, and the class."""
 
 import math
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from lightning_gen.types import Classes
 
 Condition = Float[Tensor, "batch condition"]
+Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 
 
 def sinusoids(
@@ -67,7 +69,7 @@ class NoiseAndClass(nn.Module):
         return nn.functional.silu(condition)
 
 
-def zeroed(layer: nn.Conv2d | nn.Linear) -> nn.Module:
+def zeroed(layer: Layer) -> Layer:
     """Set a layer's weights to zero, so that what it is added to begins as it was.
 
     Args:

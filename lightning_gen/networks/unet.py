@@ -142,7 +142,7 @@ class Upsampling(nn.Sequential):
 
     def forward(self, maps: Maps) -> Doubled:
         """Double both sides."""
-        convolution = self[1]
+        convolution: Any = self[1]
         taps = convolution.weight.transpose(0, 1).flatten(2)  # (inputs, outputs, 9)
         return F.conv_transpose2d(maps, (taps @ self.sums).unflatten(2, (4, 4)), convolution.bias, stride=2, padding=1)
 
