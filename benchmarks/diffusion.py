@@ -43,9 +43,10 @@ STEPS = 50
 WARM_UP = {"training": 3, "sampling": 1}
 LEAST = 3
 """Untimed repetitions, and timed ones at least."""
+MEASURES = ("images/s", "of work", "memory")
+"""Of which the table gives ratios: images in a second, in a second of the processor's time, and bytes."""
 HEAD = 64
 """Channels of an attention head, at most."""
-PEERS = ("diffusers", "denoising-diffusion-pytorch")
 
 
 def ours(options):
@@ -107,7 +108,7 @@ def lucidrains(options):
     return network, network, lambda: diffusion.sample(batch_size=options.batch)
 
 
-CONTENDERS = dict(zip(("ours", *PEERS), (ours, diffusers, lucidrains), strict=True))
+CONTENDERS = {"ours": ours, "diffusers": diffusers, "denoising-diffusion-pytorch": lucidrains}
 
 
 def sides(options):
@@ -123,7 +124,6 @@ def measure(options):
     times = torch.randint(1000, (options.batch,), device=options.device).float()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         predict(images, times)
-    parameters = sum(parameter.numel() for parameter in network.parameters())
     if options.compiled:
         network.compile()
     network.train(options.task == "training")
@@ -148,11 +148,11 @@ def measure(options):
         walls.append(time.perf_counter() - wall)
         works.append(time.process_time() - work)
     found = {
-        "rate": options.batch / statistics.median(walls),
-        "rate of work": options.batch / statistics.median(works),
-        "memory": peak(options.device) - held,
-        "parameters": parameters,
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "multiplications": counter.get_total_flops() / 2 / options.batch,
+        "images/s": options.batch / statistics.median(walls),
+        "of work": options.batch / statistics.median(works),
+        "memory": peak(options.device) - held,
     }
     print(json.dumps(found))
 
@@ -222,48 +222,45 @@ def run():
                 if len(found[(*kind, name)]) == turn:
                     result = measured(sys.argv[1:], options, *kind, name)
                     found[(*kind, name)] += [result] if result else []
-    report(options, kinds, {key: values for key, values in found.items() if values})
+    for kind in kinds:
+        report(options, kind, {name: found[(*kind, name)] for name in CONTENDERS if found[(*kind, name)]})
     return None
 
 
-def report(options, kinds, found):
-    table = Table(
-        title=f"UNet, {options.channels} x {options.size} x {options.size}, width {options.width}, "
-        f"batch {options.batch}, {options.threads} threads, {options.device}"
-    )
-    columns = "parameters", "million mult.", "images/s", "of work", "MiB"
-    for column in ("", *columns):
-        table.add_column(column, justify="right")
-    for task, compiled in kinds:
-        table.add_section()
-        for name in CONTENDERS:
-            values = found.get((task, compiled, name))
-            if values:
-                middle = {key: statistics.median(value[key] for value in values) for key in values[0]}
-                table.add_row(
-                    f"{name}, {task}{', compiled' * compiled}",
-                    f"{middle['parameters']:,.0f}",
-                    f"{middle['multiplications'] / 1e6:.1f}",
-                    f"{middle['rate']:.1f}",
-                    f"{middle['rate of work']:.1f}",
-                    f"{middle['memory'] / 2**20:.0f}",
-                )
-    console = Console()
-    console.print(table)
-    for task, compiled in kinds:
-        for peer in PEERS:
-            pairs = list(
-                zip(found.get((task, compiled, "ours"), []), found.get((task, compiled, peer), []), strict=False)
-            )
-            if pairs:
-                rate, work, memory = (
-                    statistics.median(own[key] / other[key] for own, other in pairs)
-                    for key in ("rate", "rate of work", "memory")
-                )
-                console.print(
-                    f"ours / {peer}, {task}{', compiled' * compiled}: {rate:.2f} (wanted: at least 1.2); "
-                    f"of work {work:.2f}; memory {memory:.2f}"
-                )
+def report(options, kind, found):
+    """One table; ratios are ours over theirs."""
+    task, compiled = kind
+    title = f"{task}{', compiled' * compiled}: {options.channels} x {options.size} x {options.size}, "
+    title += f"width {options.width}, batch {options.batch}, {options.threads} threads, {options.device}"
+    table = Table(title=title)
+    for column in (
+        "",
+        "parameters",
+        "million mult.",
+        "images/s",
+        "of work",
+        "MiB",
+        *(f"ours: {key}" for key in MEASURES),
+    ):
+        table.add_column(column, justify="right", no_wrap=not column.startswith(("ours", "million")))
+    for name, values in found.items():
+        parameters, multiplications, rate, work, memory = (
+            statistics.median(value[key] for value in values) for key in values[0]
+        )
+        ratios = []
+        if name != "ours":
+            pairs = list(zip(found.get("ours", []), values, strict=False))
+            ratios = [statistics.median(own[key] / other[key] for own, other in pairs) for key in MEASURES if pairs]
+        table.add_row(
+            name,
+            f"{parameters:,.0f}",
+            f"{multiplications / 1e6:.1f}",
+            f"{rate:.1f}",
+            f"{work:.1f}",
+            f"{memory / 2**20:.0f}",
+            *(f"{ratio:.2f}" for ratio in ratios),
+        )
+    Console().print(table)
 
 
 if __name__ == "__main__":

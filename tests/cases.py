@@ -61,8 +61,8 @@ REMEDIES = {
 }
 RESIDUAL_SIDES = (16, 32, 64, 128)
 DENOISED_SIDES = (8, 28, 64)  # others take minutes: every image is many passes of the network
-UNET = {"width": 4, "multipliers": (1, 2), "blocks": 1, "attention": (4,)}
-DIT = {"network": "dit", "width": 8, "depth": 1, "heads": 2}
+UNET = {"width": 4, "multipliers": (1, 2), "blocks": 1, "attention": (4,), "depth": 1, "heads": 2}
+DIT = {"network": "dit", "width": 8}
 
 CASES = [
     Case(
