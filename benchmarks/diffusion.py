@@ -1,4 +1,4 @@
-"""Images per second and memory of our UNet, beside the UNets of diffusers and of denoising-diffusion-pytorch.
+"""Images per second and memory of our UNet, beside those of diffusers and of lucidrains' denoising-diffusion-pytorch.
 
 Training is one step of a bare loop: noise added to the same random images, the squared error of the predicted noise,
 backward, and the same fused Adam for all. Sampling is a batch by DDIM in 50 steps, by each library's own code: ours
@@ -6,14 +6,15 @@ through the model's ``sample``, diffusers' with its scheduler, as its DDIMPipeli
 ``torch.compile`` and without.
 
 Every measurement is a process of its own, and the contenders take turns; the table gives medians over the turns, and
-the ratios are medians of the ratios within a turn. Images per second of the processor's time stay steady when other
-programs run. Memory is the most that a step holds over what is held between steps (weights and Adam's moments): of a
-CPU the resident set (Linux only), of a GPU what was allocated. A library that cannot be imported is left out.
+the last column, of images/s, of images/s of the processors' own time ("of work": steadier when other programs run) and
+of memory, medians of the ratios within a turn. Multiplications are of one image's forward pass. Memory is the most
+that a step holds over what is held between steps (weights and Adam's moments): of a CPU the resident set (Linux only),
+of a GPU what was allocated. A library that cannot be imported is left out.
 
-diffusers' UNet2DModel has the same widths, blocks, attention, scale and shift. denoising-diffusion-pytorch's Unet has
-the same widths and full attention, and otherwise its own design: two blocks at each resolution on either way, linear
-attention where there is no full one, a 7 x 7 convolution first, RMSNorm for GroupNorm, smaller inner resolutions'
-inputs; compare its multiplications, too, which the table gives in millions for one image's forward pass.
+diffusers' UNet2DModel is the same network, except that all its GroupNorms have one number of groups. lucidrains' Unet
+has the same widths and places of full attention, and otherwise its own design, which no argument changes: two blocks at
+each resolution on either way, linear attention where there is no full one, RMSNorm in GroupNorm's place, a 7 x 7
+convolution first.
 
     python benchmarks/diffusion.py                                             # the digits' network
     python benchmarks/diffusion.py --channels 3 --size 32 --width 64 --blocks 2 --attention 16 --batch 32
@@ -37,6 +38,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from lightning_gen.models.ddpm import DDPM
+from lightning_gen.networks.unet import group_norm
 from lightning_gen.types import Sampling
 
 STEPS = 50
@@ -44,7 +46,7 @@ WARM_UP = {"training": 3, "sampling": 1}
 LEAST = 3
 """Untimed repetitions, and timed ones at least."""
 MEASURES = ("images/s", "of work", "memory")
-"""Of which the table gives ratios: images in a second, in a second of the processor's time, and bytes."""
+"""Of which the table gives ratios: images in a second, in a second of the processors' time, and bytes."""
 HEAD = 64
 """Channels of an attention head, at most."""
 
@@ -64,17 +66,21 @@ def ours(options):
 def diffusers(options):
     from diffusers import DDIMScheduler, UNet2DModel
 
+    channels = [options.width * multiplier for multiplier in options.multipliers]
     places = ["Attn" if side in options.attention else "" for side in sides(options)]
+    groups = group_norm(options.width).num_groups
+    attending = [channels[-1], *(size for size, place in zip(channels, places, strict=True) if place)]
     network = UNet2DModel(
         sample_size=options.size,
         in_channels=options.channels,
         out_channels=options.channels,
         down_block_types=[f"{place}DownBlock2D" for place in places],
         up_block_types=[f"{place}UpBlock2D" for place in reversed(places)],
-        block_out_channels=[options.width * multiplier for multiplier in options.multipliers],
+        block_out_channels=channels,
         layers_per_block=options.blocks,
-        attention_head_dim=HEAD,
-        norm_num_groups=min(32, options.width // 4),
+        attention_head_dim=min(HEAD, *attending),
+        norm_num_groups=groups,
+        attn_norm_num_groups=groups,
         resnet_time_scale_shift="scale_shift",
     ).to(options.device)
     scheduler = DDIMScheduler()
@@ -108,7 +114,7 @@ def lucidrains(options):
     return network, network, lambda: diffusion.sample(batch_size=options.batch)
 
 
-CONTENDERS = {"ours": ours, "diffusers": diffusers, "denoising-diffusion-pytorch": lucidrains}
+CONTENDERS = {"ours": ours, "diffusers": diffusers, "lucidrains": lucidrains}
 
 
 def sides(options):
@@ -233,32 +239,22 @@ def report(options, kind, found):
     title = f"{task}{', compiled' * compiled}: {options.channels} x {options.size} x {options.size}, "
     title += f"width {options.width}, batch {options.batch}, {options.threads} threads, {options.device}"
     table = Table(title=title)
-    for column in (
-        "",
-        "parameters",
-        "million mult.",
-        "images/s",
-        "of work",
-        "MiB",
-        *(f"ours: {key}" for key in MEASURES),
-    ):
-        table.add_column(column, justify="right", no_wrap=not column.startswith(("ours", "million")))
+    for column in ("", "param.", "mult.", "images/s", "of work", "MiB", "ours / theirs"):
+        table.add_column(column, justify="right", no_wrap=True)
     for name, values in found.items():
         parameters, multiplications, rate, work, memory = (
             statistics.median(value[key] for value in values) for key in values[0]
         )
-        ratios = []
-        if name != "ours":
-            pairs = list(zip(found.get("ours", []), values, strict=False))
-            ratios = [statistics.median(own[key] / other[key] for own, other in pairs) for key in MEASURES if pairs]
+        pairs = list(zip(found.get("ours", []), values, strict=False)) if name != "ours" else []
+        ratios = [statistics.median(own[key] / other[key] for own, other in pairs) for key in MEASURES if pairs]
         table.add_row(
             name,
-            f"{parameters:,.0f}",
-            f"{multiplications / 1e6:.1f}",
+            f"{parameters / 1e6:.2f} M",
+            f"{multiplications / 1e6:.1f} M",
             f"{rate:.1f}",
             f"{work:.1f}",
             f"{memory / 2**20:.0f}",
-            *(f"{ratio:.2f}" for ratio in ratios),
+            ", ".join(f"{ratio:.2f}" for ratio in ratios),
         )
     Console().print(table)
 
