@@ -10,6 +10,7 @@ from lightning_gen.models.base import GenerativeModule
 from lightning_gen.models.beta_vae import BetaVAE
 from lightning_gen.models.conditional_gan import ConditionalGAN
 from lightning_gen.models.conditional_vae import ConditionalVAE
+from lightning_gen.models.consistency_model import ConsistencyModel
 from lightning_gen.models.dcgan import DCGAN
 from lightning_gen.models.ddpm import DDPM
 from lightning_gen.models.denoising_autoencoder import DenoisingAutoencoder
@@ -259,6 +260,14 @@ CASES = [
             {"coupling": "optimal_transport", "training_times": "logit_normal"},
             {"conditional": True, "lr_schedule": "linear", **CLASSES, **DIT},
         ),
+        tiny=UNET,
+        sides=DENOISED_SIDES,
+    ),
+    Case(
+        ConsistencyModel,
+        terms={"distance", "intervals", "total"},
+        configs=("consistency_digits", "consistency_mnist", "consistency_cifar10"),
+        variants=({"doubling_images": 16, "dropout": 0.2}, {"conditional": True, **CLASSES, **DIT}),
         tiny=UNET,
         sides=DENOISED_SIDES,
     ),

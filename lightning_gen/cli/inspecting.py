@@ -7,7 +7,7 @@ from typing import Any
 
 from lightning_gen.cli.drawing import MODELS_CHOICE, ask
 from lightning_gen.cli.parsing import run_function
-from lightning_gen.cli.runs import check_seed, find_checkpoint, run_of, usable
+from lightning_gen.cli.runs import check_seed, run_of, usable
 from lightning_gen.cli.scoring import dataset_of
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation.quiet import undisturbed
@@ -23,7 +23,7 @@ from lightning_gen.inspection.manifold import manifold
 from lightning_gen.inspection.neighbours import neighbours
 from lightning_gen.inspection.reconstruct import reconstruct
 from lightning_gen.inspection.traverse import traverse
-from lightning_gen.models.checkpoint import load_model
+from lightning_gen.models.checkpoint import find_checkpoint, load_model
 from lightning_gen.types import Sampling
 
 PATHS = ("--ckpt", "--out", "--root")

@@ -1,6 +1,5 @@
 """The folders that runs leave: ``<runs>/<name>/<time>/``."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -44,32 +43,6 @@ def newest_run(runs: Path, name: str) -> Path:
     if not saved:
         raise InputError(f"there is no earlier run in {runs / name} to go on with; leave out --ckpt_path last")
     return saved[-1].parent.parent
-
-
-def find_checkpoint(path: Path, order: Sequence[str] = ("best", "last")) -> Path:
-    """Find the checkpoint that a path means.
-
-    Args:
-        path: a checkpoint, a run's folder, or the folder of an experiment (its newest run).
-        order: which of a run's checkpoints to take, the first that there is.
-
-    Returns:
-        The checkpoint.
-
-    Raises:
-        InputError: when there is none.
-    """
-    if not path.is_dir():
-        if not path.is_file():
-            raise InputError(f"no checkpoint at {path}: name a .ckpt file or a run's folder")
-        return path
-    for run in (path, *sorted(path.iterdir(), reverse=True)):  # a run's folder is named by its time
-        for name in order:
-            if (run / "checkpoints" / f"{name}.ckpt").is_file():
-                return run / "checkpoints" / f"{name}.ckpt"
-    raise InputError(
-        f"no checkpoints/best.ckpt or checkpoints/last.ckpt in {path}: name a .ckpt file or a run's folder"
-    )
 
 
 def run_of(checkpoint: Path) -> Path:

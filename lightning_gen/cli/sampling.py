@@ -5,10 +5,10 @@ from pathlib import Path
 import torch
 
 from lightning_gen.cli.drawing import MODELS_CHOICE, ask, progress
-from lightning_gen.cli.runs import check_seed, find_checkpoint, usable
+from lightning_gen.cli.runs import check_seed, usable
 from lightning_gen.errors import InputError
 from lightning_gen.images import grid, save_png, to_uint8
-from lightning_gen.models.checkpoint import load_model
+from lightning_gen.models.checkpoint import find_checkpoint, load_model
 from lightning_gen.noise import image_generators
 from lightning_gen.types import Sampler, Sampling
 

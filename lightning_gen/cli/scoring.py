@@ -15,7 +15,7 @@ from rich.console import Console
 
 from lightning_gen.cli.checks import check_likelihood
 from lightning_gen.cli.drawing import MODELS_CHOICE, ask, progress
-from lightning_gen.cli.runs import check_seed, find_checkpoint, run_of, usable
+from lightning_gen.cli.runs import check_seed, run_of, usable
 from lightning_gen.data import ImageData, folder_set
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation import (
@@ -30,7 +30,7 @@ from lightning_gen.evaluation import (
 )
 from lightning_gen.evaluation.scoring import MOST_SAMPLES
 from lightning_gen.loggers import WandbRunLogger
-from lightning_gen.models.checkpoint import load_model, read_checkpoint
+from lightning_gen.models.checkpoint import find_checkpoint, load_model, read_checkpoint
 from lightning_gen.types import DensityModel, ImageSet, LikelihoodModel, Reconstructor, Sampler, Sampling
 
 Metric = Literal["fid", "isc", "kid", "prc", "modes", "elbo", "nll"]

@@ -22,12 +22,12 @@ from lightning_gen.callbacks.interpolation import InterpolationStrip
 from lightning_gen.callbacks.pictures import PictureCallback
 from lightning_gen.callbacks.watchdog import Watchdog
 from lightning_gen.cli.checks import check_likelihood
-from lightning_gen.cli.runs import find_checkpoint, new_run, newest_run, run_of
+from lightning_gen.cli.runs import new_run, newest_run, run_of
 from lightning_gen.data import ImageData
 from lightning_gen.errors import InputError
 from lightning_gen.loggers import RunCSVLogger, WandbRunLogger
 from lightning_gen.models.base import GenerativeModule
-from lightning_gen.models.checkpoint import check_fit, read_checkpoint
+from lightning_gen.models.checkpoint import check_fit, find_checkpoint, read_checkpoint
 
 RUN = "LIGHTNING_GEN_RUN"
 """Environment variable by which the processes of a run know its folder."""

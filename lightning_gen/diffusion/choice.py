@@ -4,7 +4,17 @@ from inspect import signature
 
 from lightning_gen.diffusion.adaptive import Adaptive
 from lightning_gen.diffusion.processes import Denoise, Process
-from lightning_gen.diffusion.samplers import DDIM, Ancestral, ChurnedHeun, DPMSolver, Draw, Euler, Heun, Sampler
+from lightning_gen.diffusion.samplers import (
+    DDIM,
+    Ancestral,
+    ChurnedHeun,
+    DPMSolver,
+    Draw,
+    Euler,
+    Heun,
+    Multistep,
+    Sampler,
+)
 from lightning_gen.errors import InputError
 from lightning_gen.types import Sampling
 
@@ -16,6 +26,7 @@ SAMPLERS: dict[str, type[Sampler]] = {
     "heun": Heun,
     "stochastic_heun": ChurnedHeun,
     "adaptive": Adaptive,
+    "multistep": Multistep,
 }
 OPTIONS = ("steps", "eta", "churn")
 """What a sampler's constructor may take of a :class:`Sampling`."""

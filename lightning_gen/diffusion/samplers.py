@@ -287,3 +287,17 @@ class ChurnedHeun(Heun):
         more = point_of(self.process, now.time * (1 + self.growth))
         added = math.sqrt(more.sigma**2 - now.sigma**2) * self.inflation
         return super().step(noisy + added * self.draw(), more, after)
+
+
+class Multistep(Sampler):
+    """Denoise, and add fresh noise of the next level (Song et al. 2023, https://arxiv.org/abs/2303.01469, algorithm 1).
+
+    It is for consistency models, whose denoiser goes to the image in one step; each further step corrects it.
+    """
+
+    stochastic = True
+
+    def step(self, noisy: Images, now: Point, after: Point) -> Images:
+        """Go to the image, and back to the next level."""
+        clean = self.clean_at(noisy, now)
+        return after.alpha * clean + after.sigma * self.draw() if after.sigma > 0 else clean

@@ -1,5 +1,6 @@
-"""Checkpoints read safely: tensors and plain values only, and a clear word where one cannot be used."""
+"""Checkpoints found and read safely: tensors and plain values only, and a clear word where one cannot be used."""
 
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from pickle import UnpicklingError
@@ -9,6 +10,32 @@ import torch
 
 from lightning_gen.errors import InputError
 from lightning_gen.models.base import GenerativeModule
+
+
+def find_checkpoint(path: Path, order: Sequence[str] = ("best", "last")) -> Path:
+    """Find the checkpoint that a path means.
+
+    Args:
+        path: a checkpoint, a run's folder, or the folder of an experiment (its newest run).
+        order: which of a run's checkpoints to take, the first that there is.
+
+    Returns:
+        The checkpoint.
+
+    Raises:
+        InputError: when there is none.
+    """
+    if not path.is_dir():
+        if not path.is_file():
+            raise InputError(f"no checkpoint at {path}: name a .ckpt file or a run's folder")
+        return path
+    for run in (path, *sorted(path.iterdir(), reverse=True)):  # a run's folder is named by its time
+        for name in order:
+            if (run / "checkpoints" / f"{name}.ckpt").is_file():
+                return run / "checkpoints" / f"{name}.ckpt"
+    raise InputError(
+        f"no checkpoints/best.ckpt or checkpoints/last.ckpt in {path}: name a .ckpt file or a run's folder"
+    )
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from lightning_gen.diffusion.processes import DiscreteDiffusion, Times, over_ima
 from lightning_gen.diffusion.schedules import Schedule, make_betas
 from lightning_gen.diffusion.times import Spacing, discrete_times
 from lightning_gen.errors import InputError
-from lightning_gen.models.denoiser import DenoiserModule
+from lightning_gen.models.probability_flow import ProbabilityFlowModule
 from lightning_gen.noise import randn, uniform
 from lightning_gen.types import Batch, Classes, Images, ImageShape, Labels, Loss, Randomness, Sampling
 
@@ -30,7 +30,7 @@ UNIT = 1000
 """The network is told the time as a share of this, whatever the schedule's length."""
 
 
-class DDPM(DenoiserModule):
+class DDPM(ProbabilityFlowModule):
     """A diffusion model with discrete times.
 
     Args:

@@ -1,8 +1,8 @@
-"""What diffusion models and flows share: a denoiser, trained at one noise level at a time and drawn from in steps.
+"""What models share that draw step by step: a denoiser, trained at one noise level at a time.
 
-    x_t = alpha_t x_0 + sigma_t e,    D(x_t; t, y) = E[x_0 | x_t, y]
+    x_t = alpha_t x_0 + sigma_t e,    D(x_t; t, y), an image
 
-A model names its process, its training loss and D as a function of its network's output; from D every sampler draws.
+A model names its process, its training loss and D as a function of its network's output; from D samplers draw.
 A class-conditional model sees no class in a share of the training images, so that the same network is the unconditional
 model that guidance needs (Ho and Salimans 2022, https://arxiv.org/abs/2207.12598).
 """
@@ -15,22 +15,19 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float64
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam
 
 from lightning_gen.diffusion.choice import SAMPLERS, make_sampler, options_of
 from lightning_gen.diffusion.guidance import guided
-from lightning_gen.diffusion.inversion import invert
-from lightning_gen.diffusion.likelihood import START, TOLERANCE, flow_log_prob
 from lightning_gen.diffusion.processes import Denoise, Process, Times
 from lightning_gen.diffusion.samplers import Draw, Sampler, point_of
 from lightning_gen.errors import InputError
 from lightning_gen.models.base import DescentModule
 from lightning_gen.models.latents import check_labels, classes_of
 from lightning_gen.networks.denoisers import DenoiserKind, make_denoiser
-from lightning_gen.noise import integers, randn, uniform
+from lightning_gen.noise import integers, randn
 from lightning_gen.types import Batch, Classes, Images, ImageShape, Labels, Latents, Randomness, Sampling
 
 CHUNK = 256
@@ -42,7 +39,7 @@ FINEST = 1000
 
 
 class DenoiserModule(DescentModule):
-    """Base of diffusion models and flows.
+    """Base of models that denoise.
 
     Args:
         image_shape: (channels, height, width).
@@ -65,7 +62,6 @@ class DenoiserModule(DescentModule):
         samplers: those that can draw from the model.
         spacings: ways in which its steps can lie.
         usual: what drawing does where nothing else is asked for.
-        density: whether ``log_prob`` is a density of real numbers.
         process: the noise process.
         drawn: told after each step how many images' worth of work it was.
     """
@@ -74,7 +70,6 @@ class DenoiserModule(DescentModule):
     spacings: ClassVar[tuple[str, ...]]
     usual: Sampling
     process: Process
-    density: ClassVar[bool] = True
 
     @abstractmethod  # a model saves its own hyper-parameters
     def __init__(
@@ -130,7 +125,7 @@ class DenoiserModule(DescentModule):
             classes: rows of the classes, of a conditional model.
 
         Returns:
-            The mean of x_0, float32.
+            What they are taken for, float32.
         """
 
     @abstractmethod
@@ -308,37 +303,6 @@ class DenoiserModule(DescentModule):
             parts.append(self.develop(noise, classes if self.num_classes else None, self.refused))
         return torch.cat(parts)
 
-    def encode(self, images: Images, *, labels: Labels | None = None) -> Latents:
-        """The noise that a deterministic sampler makes images of: the probability flow, run backwards.
-
-        See :func:`invert`; it begins at the least time of the process, whose noise is next to none, and goes along
-        the sampler's own times, or those that an adaptive sampler chooses. The more steps, the nearer ``decode``
-        comes to the images.
-
-        Args:
-            images: in [-1, 1].
-            labels: their classes, for a conditional model.
-
-        Returns:
-            Latents as :meth:`decode` takes them.
-
-        Raises:
-            InputError: when ``sampling`` names a sampler that draws fresh noise, or classes are missing.
-        """
-        classes = self.conditions(labels, len(images))
-        times = self.visited(self.sampling)
-        least = self.finest()[-2]
-        parts = []
-        for start in range(0, len(images), CHUNK):
-            part = slice(start, start + CHUNK)
-            with self.drawing(None if classes is None else classes[part], self.refused) as sampler:
-                if sampler.stochastic:
-                    self.refused()
-                rising = [least, *(time for time in reversed(times) if time > least)]
-                parts.append(invert(self.process, sampler.denoise, images[part], rising, sampler.paced).flatten(1))
-        noise = torch.cat(parts)
-        return noise if classes is None else torch.cat([noise, classes.to(noise.dtype)], 1)
-
     def conditions(self, labels: Labels | None, num: int) -> Classes | None:
         """Rows of the classes of images that are there already.
 
@@ -424,54 +388,3 @@ class DenoiserModule(DescentModule):
         assert sampling.guidance is not None
         interval = sampling.guidance_interval or EVERYWHERE
         return guided(conditional, self.process, classes, sampling.guidance, interval)
-
-    # ---- likelihood
-
-    def log_prob_by(self, num: int | None) -> str:
-        """What the flow's log-density is an estimate by."""
-        return f"flow ODE to {TOLERANCE:g}, {num or 1} {'probes' if num and num > 1 else 'probe'}"
-
-    def log_prob(
-        self, images: Images, num: int | None = None, *, labels: Labels | None = None, generator: Randomness = None
-    ) -> Float64[Tensor, " batch"]:
-        """Log-density under the probability flow of D, neither guided nor clipped.
-
-        Args:
-            images: in units of [-1, 1], dequantised.
-            num: probes of Hutchinson's estimator for each image; 1 when None.
-            labels: their classes, for a conditional model.
-            generator: where the probes come from; those of image i from the i-th, where there are several.
-
-        Returns:
-            Nats; given the classes, where the model is conditional.
-
-        Raises:
-            InputError: when a conditional model gets no classes of the data, or a value is not finite.
-        """
-        with self.plainly(labels, len(images)) as denoise:
-            draws = uniform(len(images), num or 1, *self.image_shape, generator=generator, device=images.device)
-            signs = torch.where(draws < 0.5, -1.0, 1.0).transpose(0, 1)
-            [noisiest, *_] = self.times(1, self.usual.spacing)
-            return flow_log_prob(self.process, denoise, images, signs, START, noisiest)
-
-    @contextmanager
-    def plainly(self, labels: Labels | None, num: int) -> Iterator[Denoise]:
-        """D itself, outside of any ``torch.inference_mode``, whose tensors no gradient goes through.
-
-        Args:
-            labels: the classes of the images that will be denoised, for a conditional model.
-            num: how many images.
-
-        Yields:
-            A function of noisy images and times.
-
-        Raises:
-            InputError: when a conditional model gets no classes, or one is no class of the data.
-        """
-        with self.producing() as network, torch.inference_mode(False), torch.no_grad():
-            classes = self.conditions(labels, num)
-
-            def denoise(noisy: Images, times: Tensor) -> Images:
-                return self.denoise(network, noisy, times, classes)
-
-            yield denoise

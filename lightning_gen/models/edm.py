@@ -18,7 +18,7 @@ from lightning_gen.diffusion.preconditioning import preconditioning
 from lightning_gen.diffusion.processes import Times, VarianceExploding, over_images
 from lightning_gen.diffusion.times import level_times
 from lightning_gen.errors import InputError
-from lightning_gen.models.denoiser import DenoiserModule
+from lightning_gen.models.probability_flow import ProbabilityFlowModule
 from lightning_gen.types import Batch, Classes, Images, ImageShape, Loss, Sampling
 
 RHO = {"karras": 7.0, "exponential": math.inf}
@@ -27,7 +27,7 @@ UNIT = 100
 """c_noise in the network's unit, of which a change of 1 should be seen: 4 % of the level."""
 
 
-class EDM(DenoiserModule):
+class EDM(ProbabilityFlowModule):
     """A diffusion model with continuous noise levels and unit variances everywhere.
 
     Args:

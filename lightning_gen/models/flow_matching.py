@@ -17,7 +17,7 @@ from lightning_gen.diffusion.coupling import optimal_transport
 from lightning_gen.diffusion.processes import StraightPath, Times, over_images
 from lightning_gen.diffusion.times import path_times
 from lightning_gen.errors import InputError
-from lightning_gen.models.denoiser import DenoiserModule
+from lightning_gen.models.probability_flow import ProbabilityFlowModule
 from lightning_gen.types import Batch, Classes, Images, ImageShape, Loss, Sampling
 
 SHIFTS = {"even": 1.0, "shifted": 3.0}
@@ -26,7 +26,7 @@ UNIT = 1000
 """Time in the network's unit, of which a change of 1 should be seen."""
 
 
-class FlowMatching(DenoiserModule):
+class FlowMatching(ProbabilityFlowModule):
     """A flow from noise to images whose network predicts the velocity.
 
     Args:
