@@ -29,7 +29,7 @@ def guided(
 
     Args:
         denoise: the denoiser.
-        process: the noise process, whose clock measures the noise.
+        process: the noise process.
         classes: of the images that will be denoised; rows of zeros, which stand for none, are what guidance leads
             away from.
         scale: w.

@@ -48,7 +48,7 @@ class Process(ABC):
 
     @abstractmethod
     def clock(self, times: Tensor) -> Tensor:
-        """tau, which grows with the noise and is 0 at none."""
+        """tau, which does not stand still while there is noise."""
 
     def scale(self, times: Tensor) -> Tensor:
         """What x is divided by to give y: 1 unless the process says otherwise."""
@@ -98,17 +98,21 @@ class DiscreteDiffusion(Process):
         return Mixture(abar.sqrt(), (1 - abar).sqrt())
 
     def clock(self, times: Tensor) -> Tensor:
-        """The ratio sigma / alpha, so that Euler's step is that of DDIM.
+        """The ratio alpha / sigma, so that Euler's step is that of DDIM.
 
-        It is all but infinite at pure noise, where the mean of two slopes would multiply their least error by it:
-        Heun's method is for the other processes.
+        In sigma / alpha, with the noise as the slope, it would be so too. But that is all but infinite at pure noise,
+        and a mean of two slopes would multiply their least error by it; this one is so at the image alone.
         """
         alpha, sigma = self.mixture(times)
-        return sigma / alpha
+        return alpha / sigma
 
     def scale(self, times: Tensor) -> Tensor:
-        """The image's share alpha."""
-        return self.mixture(times).alpha
+        """The noise's share sigma."""
+        return self.mixture(times).sigma
+
+    def drift(self, clean: Images, noise: Images) -> Images:
+        """The slope of x / sigma = (alpha / sigma) x_0 + e: the image x_0."""
+        return clean
 
 
 class VarianceExploding(Process):

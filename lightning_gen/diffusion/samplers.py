@@ -219,8 +219,9 @@ class Euler(Sampler):
     """Straight steps along the probability flow, in the process's own coordinates; DDIM with eta 0 is the same."""
 
     def step(self, noisy: Images, now: Point, after: Point) -> Images:
-        """Follow the slope."""
-        return self.move(noisy, now, after, self.slope(noisy, now))
+        """Follow the slope; to no noise, it leads to the denoised image."""
+        slope = self.slope(noisy, now)
+        return self.move(noisy, now, after, slope) if after.sigma > 0 else self.clean
 
     def slope(self, noisy: Images, point: Point) -> Images:
         """The slope dy / dtau at a point."""
@@ -235,15 +236,16 @@ class Euler(Sampler):
 class Heun(Euler):
     """Second order: the mean of the slopes at both ends of a step (Karras et al. 2022, algorithm 1).
 
-    The last step, to no noise, is Euler's: there the slope is not defined.
+    The last step, to no noise, is Euler's: there the slope is not defined. Along a variance-preserving process, whose
+    slope is the denoised image, this is DPM-Solver++(2S) with r = 1 (Lu et al. 2022, https://arxiv.org/abs/2211.01095).
     """
 
     def step(self, noisy: Images, now: Point, after: Point) -> Images:
         """Follow the mean of two slopes."""
         slope = self.slope(noisy, now)
-        guess = self.move(noisy, now, after, slope)
         if after.sigma == 0:
-            return guess
+            return self.clean
+        guess = self.move(noisy, now, after, slope)
         return self.move(noisy, now, after, (slope + self.slope(guess, after)) / 2)
 
 

@@ -46,7 +46,7 @@ class DDPM(ProbabilityFlowModule):
         InputError: when a number is out of its range.
     """
 
-    samplers: ClassVar[tuple[str, ...]] = ("ancestral", "ddim", "dpm_solver", "euler")
+    samplers: ClassVar[tuple[str, ...]] = ("ancestral", "ddim", "dpm_solver", "euler", "heun")
     spacings: ClassVar[tuple[str, ...]] = get_args(Spacing)
     process: DiscreteDiffusion
     density: ClassVar[bool] = False
