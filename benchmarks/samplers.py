@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from lightning_gen.cli.runs import find_checkpoint, usable
+from lightning_gen.cli.runs import usable
 from lightning_gen.cli.scoring import dataset_of, labelled_sets
 from lightning_gen.evaluation import make_extractor, score_sampler
-from lightning_gen.models.checkpoint import load_model
+from lightning_gen.models.checkpoint import find_checkpoint, load_model
 from lightning_gen.types import Sampling
 
 Scores = dict[str, list[tuple[int, float]]]
