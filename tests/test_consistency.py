@@ -1,6 +1,7 @@
 """Consistency models: their parts against closed forms, their pairs, their teacher, and drawing in few steps."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from lightning_gen.diffusion.consistency import (
 )
 from lightning_gen.diffusion.preconditioning import preconditioning
 from lightning_gen.errors import InputError
+from lightning_gen.models.checkpoint import load_model
 from lightning_gen.models.consistency_model import ConsistencyModel
 from lightning_gen.models.ddpm import DDPM
 from lightning_gen.models.edm import EDM
@@ -61,6 +63,8 @@ def test_levels_are_trained_at_as_often_as_log_normal_ones_fall_between_them():
     levels = torch.tensor([0.002, 0.1, 0.5, 2.0, 80.0]).double()
     wanted = torch.tensor(norm(-1.1, 2.0).cdf(levels.log().numpy())).diff()
     torch.testing.assert_close(interval_shares(levels, -1.1, 2.0), wanted / wanted.sum())
+    with pytest.raises(InputError, match="no training level lies between"):
+        interval_shares(levels, 60.0, 1.0)
 
 
 def test_the_distance_is_a_square_near_0_and_a_length_far_away():
@@ -97,8 +101,8 @@ def test_both_sides_of_a_pair_are_one_image_with_one_noise_at_neighbouring_level
     torch.manual_seed(0)
     terms = model.loss(Batch(clean)).terms
     assert terms["intervals"] == 6
-    (low, after, recorded, state), (high, now, recorded_too, state_too) = seen
-    assert (recorded, recorded_too) == (False, True)
+    (high, now, recorded, state), (low, after, recorded_too, state_too) = seen
+    assert (recorded, recorded_too) == (True, False)
     assert torch.equal(state, state_too)  # the same dropout
     levels = (0.002 ** (1 / 7) + torch.arange(7) / 6 * (80 ** (1 / 7) - 0.002 ** (1 / 7))) ** 7
     place = (levels.log()[:, None] - now.log()).abs().argmin(0)
@@ -157,11 +161,16 @@ def test_a_distilled_model_begins_as_its_teacher_and_does_not_save_it(tmp_path):
         torch.testing.assert_close(
             model.taught(None)(noisy, sigma), edm.denoise(edm.ema.module, noisy, sigma, None), atol=1e-6, rtol=1e-5
         )
-    awake(model)
-    model.images_seen = 1  # a run that goes on
-    before = model.network.out[-1].weight.clone()
-    model.on_fit_start()
-    assert torch.equal(model.network.out[-1].weight, before)
+    begun = saved(awake(model), tmp_path / "begun.ckpt")
+    again = load_model(Path(begun))
+    again.on_fit_start()  # a run that goes on
+    assert torch.equal(again.network.out[-1].weight, model.network.out[-1].weight)
+    saved(awake(edm), tmp_path / "edm.ckpt")
+    again.on_fit_start()
+    torch.nn.init.normal_(edm.ema.module.out[-1].weight)
+    saved(edm, tmp_path / "edm.ckpt")
+    with pytest.raises(InputError, match="not the teacher that this run began with"):
+        again.on_fit_start()
 
 
 def test_what_cannot_teach_is_one_clear_line(tmp_path):
@@ -170,6 +179,7 @@ def test_what_cannot_teach_is_one_clear_line(tmp_path):
         (DDPM(**TINY), "of DDPM; it must be of EDM"),
         (EDM(**small), "whose network or image size is not the model's"),
         (EDM(**{**TINY, "image_shape": (1, 16, 16)}), "whose network or image size is not the model's"),
+        (EDM(**TINY, heads=2), "whose network or image size is not the model's"),  # of which no weight tells
         (EDM(**TINY, sigma_data=0.7), "model.sigma_data is 0.5, and the teacher's is 0.7"),
     ):
         path = saved(teacher, tmp_path / "teacher.ckpt")

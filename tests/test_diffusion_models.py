@@ -197,13 +197,14 @@ def test_every_sampler_of_a_model_draws_and_says_how_far_it_is(kind):
 @models
 def test_clipping_keeps_every_guess_in_the_images_range(kind):
     torch.manual_seed(0)
-    model = awake(kind(**TINY), std=0.1)
+    model = awake(kind(**TINY, conditional=True, num_classes=3), std=0.1)
     noisy, times = 3 * torch.randn(4, *SHAPE), torch.full((4,), 0.9)
-    model.sampling = Sampling(clip=False)
-    loose = model.denoiser(model.network, None)(noisy, times)
-    model.sampling = Sampling(clip=True)
-    assert loose.abs().max() > 1
-    assert torch.equal(model.denoiser(model.network, None)(noisy, times), loose.clamp(-1, 1))
+    for classes in (None, torch.eye(3)[[0, 1, 2, 0]]):
+        model.sampling = Sampling(clip=False, guidance=3.0)
+        loose = model.denoiser(model.network, classes)(noisy, times)
+        model.sampling = Sampling(clip=True, guidance=3.0)
+        assert loose.abs().max() > 1
+        assert torch.equal(model.denoiser(model.network, classes)(noisy, times), loose.clamp(-1, 1))
 
 
 @models
@@ -254,6 +255,7 @@ def test_latents_are_the_noise_that_a_deterministic_sampler_starts_from(kind):
         (DDPM, {"eta": 0.5}, "the sampler dpm_solver has no eta"),
         (EDM, {"sampler": "heun", "churn": 3.0}, "the sampler heun has no churn"),
         (DDPM, {"sampler": "ddim", "eta": -1.0}, "eta is -1.0"),
+        (DDPM, {"sampler": "ddim", "eta": 1.5}, "eta is 1.5; it lies from 0"),
         (FlowMatching, {"guidance": 2.0}, "guidance is given, and this FlowMatching is unconditional"),
         (EDM, {"guidance_interval": (0.1, 1.0)}, "guidance_interval is given, and this EDM is unconditional"),
     ],
@@ -275,7 +277,13 @@ def test_what_is_not_asked_for_is_the_models_own_choice():
     model.sampling = Sampling()
     assert model.sampling == EDM.usual
     with pytest.raises(InputError, match="guidance_interval is 2 to 1"):
-        EDM(**TINY, conditional=True, num_classes=2).sampling = Sampling(guidance_interval=(2.0, 1.0))
+        EDM(**TINY, conditional=True, num_classes=2).sampling = Sampling(guidance=2.0, guidance_interval=(2.0, 1.0))
+    with pytest.raises(InputError, match="guidance is 1, which is none"):
+        EDM(**TINY, conditional=True, num_classes=2).sampling = Sampling(guidance_interval=(1.0, 2.0))
+    sure = EDM(**TINY, conditional=True, num_classes=2, label_dropout=0.0)
+    with pytest.raises(InputError, match="this EDM was trained with label_dropout 0"):
+        sure.sampling = Sampling(guidance=2.0)
+    sure.sampling = Sampling(guidance=1.0)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from torch import nn
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal, kl_divergence
 
 from lightning_gen.cli import main
-from lightning_gen.diffusion.adaptive import velocity_of
+from lightning_gen.diffusion.adaptive import check_double, velocity_of
 from lightning_gen.diffusion.likelihood import START, bound, flow_log_prob, level_log_likelihood, with_divergence
 from lightning_gen.diffusion.processes import DiscreteDiffusion, StraightPath, VarianceExploding
 from lightning_gen.diffusion.samplers import Ancestral, point_of, posterior_sigma
@@ -368,3 +368,9 @@ def test_evaluate_gives_bits_of_a_trained_flow(tmp_path, capsys):
     assert "elbo is of VAEs" in lines_of(capsys)
     assert main([*ask, "nll", "--steps", "5"]) == 2
     assert "does not depend on how images are drawn" in lines_of(capsys)
+
+
+def test_a_device_without_float64_is_one_clear_line():
+    check_double(torch.device("cpu"))
+    with pytest.raises(InputError, match="float64, which mps does not have"):
+        check_double(torch.device("mps"))

@@ -54,6 +54,19 @@ def velocity_of(process: Process, denoise: Denoise) -> Velocity:
     return velocity
 
 
+def check_double(device: torch.device) -> None:
+    """Refuse a device that has no float64.
+
+    Args:
+        device: where it would be needed.
+
+    Raises:
+        InputError: on Apple's GPUs.
+    """
+    if device.type == "mps":
+        raise InputError("adaptive steps and likelihoods need float64, which mps does not have; take --device cpu")
+
+
 def integrate(
     slope: Callable[[State, Times], State],
     state: State,
@@ -77,10 +90,12 @@ def integrate(
         The state at the time ``last``, and how often the slope was asked for.
 
     Raises:
-        InputError: when a tolerance is not positive, a value not finite, or the solver gets nowhere.
+        InputError: when a tolerance is not positive, a value not finite, the solver gets nowhere, or the device has no
+            float64.
     """
     if min(rtol, atol) <= 0:
         raise InputError(f"rtol is {rtol} and atol {atol}; both must be above 0")
+    check_double(state[0].device)
     times = torch.full((len(state[0]),), first, dtype=torch.float64, device=state[0].device)
     begin = min(abs(last - first) / 20, first or math.inf)  # near time 0 everything changes at the scale of time itself
     steps = torch.full_like(times, begin if last > first else -begin)
@@ -146,7 +161,8 @@ def solve(
         x at the time ``last``, and how often the denoiser was asked.
 
     Raises:
-        InputError: when a tolerance is not positive, a value not finite, or the solver gets nowhere.
+        InputError: when a tolerance is not positive, a value not finite, the solver gets nowhere, or the device has no
+            float64.
     """
     velocity = velocity_of(process, denoise)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lightning_gen.diffusion.preconditioning import Levels, Preconditioning, preconditioning
 from lightning_gen.diffusion.processes import Denoise, Times, over_images
+from lightning_gen.errors import InputError
 from lightning_gen.types import Images
 
 Shares = Float[Tensor, " intervals"]
@@ -65,9 +66,16 @@ def interval_shares(levels: Float[Tensor, " levels"], mean: float, std: float) -
         std: of the logarithm.
 
     Returns:
-        Shares whose sum is 1.
+        Shares whose sum is 1, float64.
+
+    Raises:
+        InputError: when none falls between the levels.
     """
-    shares = (levels.log().sub(mean) / (math.sqrt(2) * std)).erf().diff()
+    shares = (levels.double().log().sub(mean) / (math.sqrt(2) * std)).erf().diff()
+    if not shares.sum() > 0:
+        raise InputError(
+            f"no training level lies between {levels[0]:g} and {levels[-1]:g}: see level_mean and level_std"
+        )
     return shares / shares.sum()
 
 

@@ -97,7 +97,10 @@ def places(steps: int, jump: int, resamples: int) -> list[int]:
         if value < 1:
             raise InputError(f"{name} is {value}; it must be at least 1")
     if resamples > 1 and jump >= steps:
-        raise InputError(f"jump is {jump}; to go back it must be below the number of steps, which is {steps}")
+        raise InputError(
+            f"jump is {jump}; to go back it must be below the number of steps, which is {steps}; take more "
+            "steps, or resamples 1"
+        )
     order = [0]
     for place in range(1, steps + 1):
         order.append(place)

@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from lightning_gen.diffusion.adaptive import State, Velocity, integrate, velocity_of
+from lightning_gen.diffusion.adaptive import State, Velocity, check_double, integrate, velocity_of
 from lightning_gen.diffusion.processes import Denoise, DiscreteDiffusion, Process, Times
 from lightning_gen.diffusion.samplers import Draw, point_of, posterior_sigma
 from lightning_gen.images import LEVEL
@@ -87,8 +87,9 @@ def flow_log_prob(
         Nats; a density, which can be positive.
 
     Raises:
-        InputError: when a value is not finite, or the solver gets nowhere.
+        InputError: when a value is not finite, the solver gets nowhere, or the device has no float64.
     """
+    check_double(images.device)
     begin, end = point_of(process, first), point_of(process, last)
     with torch.inference_mode(False), torch.no_grad():
         both = with_divergence(velocity_of(process, denoise), probes.clone())
@@ -122,7 +123,11 @@ def bound(
 
     Returns:
         Nats, at most 0 but for the noise.
+
+    Raises:
+        InputError: when the device has no float64.
     """
+    check_double(images.device)
     steps, num = process.num_times - 1, places.shape[1]
     clean = images.double()
 

@@ -10,12 +10,18 @@ so that a network F sees inputs of unit variance and is asked for targets of uni
 with d the standard deviation of the data. The error of D weighted by 1 / c_out^2 is the error of F.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor
 
+from lightning_gen.diffusion.processes import over_images
+from lightning_gen.types import Classes, Images
+
 Levels = Float[Tensor, " batch"]
+UNIT = 100
+"""c_noise in the network's unit, of which a change of 1 should be seen: 4 % of the level."""
 
 
 class Preconditioning(NamedTuple):
@@ -44,3 +50,25 @@ def preconditioning(sigma: Levels, sigma_data: float) -> Preconditioning:
         into=total.rsqrt(),
         noise=sigma.log() / 4,
     )
+
+
+def preconditioned(
+    network: Callable[[Images, Levels, Classes | None], Tensor],
+    coefficients: Preconditioning,
+    noisy: Images,
+    classes: Classes | None,
+) -> Images:
+    """D: a network between its coefficients.
+
+    Args:
+        network: F, of scaled images, c_noise in ``UNIT`` and classes.
+        coefficients: at the images' levels.
+        noisy: x.
+        classes: rows of the classes, of a conditional model.
+
+    Returns:
+        c_skip x + c_out F(c_in x; c_noise), float32.
+    """
+    skip, out, into, noise = coefficients
+    output = network(over_images(into) * noisy, UNIT * noise, classes).float()
+    return over_images(skip) * noisy + over_images(out) * output

@@ -88,14 +88,17 @@ class DiscreteDiffusion(Process):
     def __init__(self, betas: Betas) -> None:
         self.num_times = len(betas)
         self.abar = torch.cat([torch.ones(1, dtype=torch.float64), (1 - betas).cumprod(0)])
-        self.on = {self.abar.device: self.abar}
+        self.on = {self.abar.device: Mixture(self.abar.sqrt(), (1 - self.abar).sqrt())}
 
     def mixture(self, times: Tensor) -> Mixture:
-        """sqrt(abar) and sqrt(1 - abar), float64."""
+        """sqrt(abar) and sqrt(1 - abar), float64 where the device has it."""
         if times.device not in self.on:  # copied once for each device: a copy waits for what the device still has to do
-            self.on[times.device] = self.abar.to(times.device)
-        abar = self.on[times.device][times.long() + 1]
-        return Mixture(abar.sqrt(), (1 - abar).sqrt())
+            [on_cpu] = [shares for device, shares in self.on.items() if device.type == "cpu"]
+            dtype = torch.float32 if times.device.type == "mps" else torch.float64
+            self.on[times.device] = Mixture(*(share.to(times.device, dtype) for share in on_cpu))
+        alpha, sigma = self.on[times.device]
+        places = times.long() + 1
+        return Mixture(alpha[places], sigma[places])
 
     def clock(self, times: Tensor) -> Tensor:
         """The ratio alpha / sigma, so that Euler's step is that of DDIM.

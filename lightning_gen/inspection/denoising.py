@@ -43,7 +43,7 @@ class Way(NamedTuple):
 
 
 def denoising(subject: Subject, num: int = 6, columns: int = 11, labels: list[int] | None = None) -> Findings:
-    """Show the way from noise to image: the noisy images x and the denoised ones D(x) = E[x_0 | x] along it.
+    """Show the way from noise to image: the noisy images x and the denoised ones D(x) along it.
 
     Noise is said as its share L of an image, x being (1 - L) x_0 + L e but for a factor, so that the columns of all
     models mean the same. A conditional model draws its classes in turn, unless told which.

@@ -12,6 +12,7 @@ Song and Dhariwal 2024 (https://arxiv.org/abs/2310.14189), for both.
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
+from zlib import crc32
 
 import torch
 from torch import nn
@@ -23,12 +24,13 @@ from lightning_gen.diffusion.consistency import (
     num_intervals,
     pseudo_huber,
 )
-from lightning_gen.diffusion.processes import Denoise, Times, VarianceExploding, over_images
-from lightning_gen.diffusion.times import check_steps, level_times
+from lightning_gen.diffusion.preconditioning import preconditioned
+from lightning_gen.diffusion.processes import Denoise, Times, VarianceExploding
+from lightning_gen.diffusion.times import RHO, check_steps, level_times
 from lightning_gen.errors import InputError
 from lightning_gen.models.checkpoint import find_checkpoint, load_model
 from lightning_gen.models.denoiser import DenoiserModule
-from lightning_gen.models.edm import EDM, RHO, UNIT
+from lightning_gen.models.probability_flow import ProbabilityFlowModule
 from lightning_gen.noise import seed_global
 from lightning_gen.types import Batch, Classes, Images, ImageShape, Loss, Sampling
 
@@ -91,6 +93,7 @@ class ConsistencyModel(DenoiserModule):
         self.doubling_images = doubling_images
         self.teacher = teacher
         self.taught: Callable[[Classes | None], Denoise] | None = None
+        self.teachers_mark: int | None = None
         super().__init__(image_shape=image_shape, **kwargs)
         self.save_hyperparameters()
 
@@ -106,19 +109,21 @@ class ConsistencyModel(DenoiserModule):
             return
         path = find_checkpoint(Path(self.teacher))
         teacher = load_model(path)
-        if not isinstance(teacher, EDM):
+        if not (isinstance(teacher, ProbabilityFlowModule) and isinstance(teacher.process, VarianceExploding)):
             raise InputError(f"model.teacher is {path}, of {type(teacher).__name__}; it must be of EDM")
-        if teacher.sigma_data != self.sigma_data:
-            raise InputError(f"model.sigma_data is {self.sigma_data}, and the teacher's is {teacher.sigma_data}")
-        with teacher.to(self.device).producing() as network:
-            sizes, own = (
-                {name: value.shape for name, value in m.state_dict().items()} for m in (network, self.network)
-            )
-            if teacher.image_shape != self.image_shape or sizes != own:
+        if (sigma_data := getattr(teacher, "sigma_data", None)) != self.sigma_data:
+            raise InputError(f"model.sigma_data is {self.sigma_data}, and the teacher's is {sigma_data}")
+        with teacher.producing() as network:
+            if teacher.image_shape != self.image_shape or teacher.architecture != self.architecture:
                 raise InputError(f"model.teacher is {path}, whose network or image size is not the model's")
-            if self.images_seen == 0:
+            mark = fingerprint(network)
+            if self.teachers_mark not in (None, mark):
+                raise InputError(f"model.teacher is {path}, which is not the teacher that this run began with")
+            if self.teachers_mark is None:
                 for learner in [self.network] if self.ema is None else [self.network, self.ema.module]:
                     learner.load_state_dict(network.state_dict())
+            self.teachers_mark = mark
+            network.to(self.device)
 
         def taught(classes: Classes | None) -> Denoise:
             return lambda noisy, times: teacher.denoise(network, noisy, times, classes)
@@ -135,16 +140,18 @@ class ConsistencyModel(DenoiserModule):
         now, after = levels[chosen + 1].to(device), levels[chosen].to(device)
         noise, classes = torch.randn_like(clean), self.classes_of_batch(batch)
         noisy = self.process.noisy(clean, noise, now)
-        seed = int(torch.randint(2**31, ()))
         with torch.no_grad():
             if self.taught is None or not self.training:  # held-out images are measured with no teacher at hand, too
                 cleaner = self.process.noisy(clean, noise, after)
             else:
                 cleaner = flow_step(self.taught(classes), noisy, now, after)
-            seed_global(seed, device)
-            wanted = self.denoise(self.network, cleaner, after, classes)
+        seed = int(torch.randint(2**31, ()))
+        seed_global(seed, device)
+        found = self.denoise(self.network, noisy, now, classes)
         seed_global(seed, device)  # dropout is the same on both sides
-        distance = pseudo_huber(self.denoise(self.network, noisy, now, classes), wanted)
+        with torch.no_grad():
+            wanted = self.denoise(self.network, cleaner, after, classes)
+        distance = pseudo_huber(found, wanted)
         total = (distance / (now - after)).mean()
         return Loss(total, {"distance": distance.mean(), "intervals": total.new_tensor(float(num))})
 
@@ -152,9 +159,8 @@ class ConsistencyModel(DenoiserModule):
 
     def denoise(self, network: nn.Module, noisy: Images, times: Times, classes: Classes | None) -> Images:
         """F."""
-        skip, out, into, noise = boundary_preconditioning(times.float(), self.sigma_data, self.sigma_min)
-        output = network(over_images(into) * noisy, UNIT * noise, classes).float()
-        return over_images(skip) * noisy + over_images(out) * output
+        coefficients = boundary_preconditioning(times.float(), self.sigma_data, self.sigma_min)
+        return preconditioned(network, coefficients, noisy, classes)
 
     def times(self, steps: int, spacing: str) -> list[float]:
         """Levels from the largest down, and 0; the least level is as good as 0, and is left out."""
@@ -166,3 +172,31 @@ class ConsistencyModel(DenoiserModule):
         raise InputError(
             "every step after the first adds fresh noise, so that noise and image do not belong together; take one step"
         )
+
+    # ---- checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add which teacher it was.
+
+        Args:
+            checkpoint: what is saved.
+        """
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["teachers_mark"] = self.teachers_mark
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Remember which teacher it was.
+
+        Args:
+            checkpoint: what was saved.
+        """
+        super().on_load_checkpoint(checkpoint)
+        self.teachers_mark = checkpoint["teachers_mark"]
+
+
+def fingerprint(network: nn.Module) -> int:
+    """A checksum of a network's weights."""
+    mark = 0
+    for value in network.state_dict().values():
+        mark = crc32(value.cpu().contiguous().numpy().tobytes(), mark)
+    return mark

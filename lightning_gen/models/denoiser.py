@@ -63,6 +63,7 @@ class DenoiserModule(DescentModule):
         spacings: ways in which its steps can lie.
         usual: what drawing does where nothing else is asked for.
         process: the noise process.
+        architecture: what the network is built of.
         drawn: told after each step how many images' worth of work it was.
     """
 
@@ -95,19 +96,19 @@ class DenoiserModule(DescentModule):
             raise InputError(f"model.label_dropout is {label_dropout}; it must be at least 0 and below 1")
         self.num_classes = classes_of(type(self), num_classes) if conditional else 0
         self.label_dropout, self.lr = label_dropout, lr
-        self.network = make_denoiser(
-            network,
-            self.image_shape,
-            self.num_classes,
-            width,
-            multipliers=multipliers,
-            blocks=blocks,
-            attention=attention,
-            dropout=dropout,
-            depth=depth,
-            heads=heads,
-            patch=patch,
-        )
+        self.architecture: dict[str, Any] = {
+            "kind": network,
+            "image_shape": self.image_shape,
+            "num_classes": self.num_classes,
+            "width": width,
+            "multipliers": tuple(multipliers),
+            "blocks": blocks,
+            "attention": tuple(attention),
+            "depth": depth,
+            "heads": heads,
+            "patch": patch,
+        }
+        self.network = make_denoiser(**self.architecture, dropout=dropout)
         self.drawn: Callable[[float], None] | None = None
         self.sampling = Sampling()
         self.follow()
@@ -215,17 +216,26 @@ class DenoiserModule(DescentModule):
                 raise InputError(f"the sampler {sampling.sampler} chooses its own steps; leave out steps and spacing")
             sampling = replace(sampling, steps=None, spacing=None)
         options_of(sampling)
+        for option in ("churn", "guidance"):
+            value = getattr(sampling, option)
+            if value is not None and not 0 <= value < math.inf:
+                raise InputError(f"{option} is {value}; it must be a number of at least 0")
+        if sampling.eta is not None and not 0 <= sampling.eta <= 1:
+            raise InputError(f"eta is {sampling.eta}; it lies from 0, no fresh noise, to 1")
         if not self.num_classes:
             for option in ("guidance", "guidance_interval"):
                 if option in given:
                     raise InputError(f"{option} is given, and this {name} is unconditional: there are no classes")
-        for option in ("eta", "churn", "guidance"):
-            value = getattr(sampling, option)
-            if value is not None and not 0 <= value < math.inf:
-                raise InputError(f"{option} is {value}; it must be a number of at least 0")
+        elif sampling.guidance != 1 and not self.label_dropout:
+            raise InputError(
+                f"guidance is {sampling.guidance}, and this {name} was trained with label_dropout 0: it knows no "
+                "images without a class, which guidance leads away from"
+            )
         least, most = sampling.guidance_interval or EVERYWHERE
         if not 0 <= least <= most:
             raise InputError(f"guidance_interval is {least:g} to {most:g}; it must not be negative, and not fall")
+        if sampling.guidance == 1 and sampling.guidance_interval is not None:
+            raise InputError("guidance_interval is given, and guidance is 1, which is none; set guidance, too")
         self.visited(sampling)
         return sampling
 
@@ -377,14 +387,17 @@ class DenoiserModule(DescentModule):
         sampling = self.sampling
 
         def conditional(noisy: Images, times: Tensor, classes: Classes | None) -> Images:
-            clean = self.denoise(network, noisy, times, classes)
-            return clean.clamp(-1, 1) if sampling.clip else clean
+            return self.denoise(network, noisy, times, classes)
 
         def plain(noisy: Images, times: Tensor) -> Images:
             return conditional(noisy, times, None)
 
-        if classes is None:
-            return plain
-        assert sampling.guidance is not None
-        interval = sampling.guidance_interval or EVERYWHERE
-        return guided(conditional, self.process, classes, sampling.guidance, interval)
+        def clipped(noisy: Images, times: Tensor) -> Images:
+            return found(noisy, times).clamp(-1, 1)
+
+        found: Denoise = plain
+        if classes is not None:
+            assert sampling.guidance is not None
+            interval = sampling.guidance_interval or EVERYWHERE
+            found = guided(conditional, self.process, classes, sampling.guidance, interval)
+        return clipped if sampling.clip else found

@@ -8,23 +8,17 @@ which is the plain squared error of the network F. Images are drawn by Heun's me
 there is little noise, with fresh noise on the way (``stochastic_heun``) or without.
 """
 
-import math
 from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
-from lightning_gen.diffusion.preconditioning import preconditioning
+from lightning_gen.diffusion.preconditioning import preconditioned, preconditioning
 from lightning_gen.diffusion.processes import Times, VarianceExploding, over_images
-from lightning_gen.diffusion.times import level_times
+from lightning_gen.diffusion.times import RHO, level_times
 from lightning_gen.errors import InputError
 from lightning_gen.models.probability_flow import ProbabilityFlowModule
 from lightning_gen.types import Batch, Classes, Images, ImageShape, Loss, Sampling
-
-RHO = {"karras": 7.0, "exponential": math.inf}
-"""How the levels lie: as in the paper, or with even logarithms."""
-UNIT = 100
-"""c_noise in the network's unit, of which a change of 1 should be seen: 4 % of the level."""
 
 
 class EDM(ProbabilityFlowModule):
@@ -88,9 +82,7 @@ class EDM(ProbabilityFlowModule):
 
     def denoise(self, network: nn.Module, noisy: Images, times: Times, classes: Classes | None) -> Images:
         """D."""
-        skip, out, into, noise = preconditioning(times.float(), self.sigma_data)
-        output = network(over_images(into) * noisy, UNIT * noise, classes).float()
-        return over_images(skip) * noisy + over_images(out) * output
+        return preconditioned(network, preconditioning(times.float(), self.sigma_data), noisy, classes)
 
     def times(self, steps: int, spacing: str) -> list[float]:
         """Levels from the largest to the least, and 0."""
