@@ -17,11 +17,31 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lightning_gen.diffusion.processes import over_images
+from lightning_gen.errors import InputError
 from lightning_gen.types import Classes, Images
 
 Levels = Float[Tensor, " batch"]
 UNIT = 100
 """c_noise in the network's unit, of which a change of 1 should be seen: 4 % of the level."""
+
+
+def check_levels(sigma_data: float, level_std: float, sigma_min: float, sigma_max: float) -> None:
+    """Refuse numbers of a model of noise levels that are out of range.
+
+    Args:
+        sigma_data: standard deviation of a pixel of the data.
+        level_std: that of the training levels' logarithm.
+        sigma_min: the least level of drawing.
+        sigma_max: the largest.
+
+    Raises:
+        InputError: when one is not above 0, or ``sigma_min`` not below ``sigma_max``.
+    """
+    if sigma_data <= 0 or level_std <= 0 or not 0 < sigma_min < sigma_max:
+        raise InputError(
+            f"model.sigma_data is {sigma_data}, level_std {level_std}, sigma_min {sigma_min} and sigma_max "
+            f"{sigma_max}; all must be above 0, and sigma_min below sigma_max"
+        )
 
 
 class Preconditioning(NamedTuple):

@@ -24,7 +24,7 @@ from lightning_gen.diffusion.consistency import (
     num_intervals,
     pseudo_huber,
 )
-from lightning_gen.diffusion.preconditioning import preconditioned
+from lightning_gen.diffusion.preconditioning import check_levels, preconditioned
 from lightning_gen.diffusion.processes import Denoise, Times, VarianceExploding
 from lightning_gen.diffusion.times import RHO, check_steps, level_times
 from lightning_gen.errors import InputError
@@ -75,11 +75,7 @@ class ConsistencyModel(DenoiserModule):
         doubling_images: float = 20_000,
         **kwargs: Any,
     ) -> None:
-        if sigma_data <= 0 or level_std <= 0 or not 0 < sigma_min < sigma_max:
-            raise InputError(
-                f"model.sigma_data is {sigma_data}, level_std {level_std}, sigma_min {sigma_min} and sigma_max "
-                f"{sigma_max}; all must be above 0, and sigma_min below sigma_max"
-            )
+        check_levels(sigma_data, level_std, sigma_min, sigma_max)
         if not 1 <= least_intervals <= most_intervals or doubling_images <= 0:
             raise InputError(
                 f"model.least_intervals is {least_intervals}, most_intervals {most_intervals} and doubling_images "
@@ -158,7 +154,7 @@ class ConsistencyModel(DenoiserModule):
     # ---- drawing
 
     def denoise(self, network: nn.Module, noisy: Images, times: Times, classes: Classes | None) -> Images:
-        """F."""
+        """The function f."""
         coefficients = boundary_preconditioning(times.float(), self.sigma_data, self.sigma_min)
         return preconditioned(network, coefficients, noisy, classes)
 

@@ -13,10 +13,9 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from lightning_gen.diffusion.preconditioning import preconditioned, preconditioning
+from lightning_gen.diffusion.preconditioning import check_levels, preconditioned, preconditioning
 from lightning_gen.diffusion.processes import Times, VarianceExploding, over_images
 from lightning_gen.diffusion.times import RHO, level_times
-from lightning_gen.errors import InputError
 from lightning_gen.models.probability_flow import ProbabilityFlowModule
 from lightning_gen.types import Batch, Classes, Images, ImageShape, Loss, Sampling
 
@@ -59,11 +58,7 @@ class EDM(ProbabilityFlowModule):
         sigma_max: float = 80.0,
         **kwargs: Any,
     ) -> None:
-        if sigma_data <= 0 or level_std <= 0 or not 0 < sigma_min < sigma_max:
-            raise InputError(
-                f"model.sigma_data is {sigma_data}, level_std {level_std}, sigma_min {sigma_min} and sigma_max "
-                f"{sigma_max}; all must be above 0, and sigma_min below sigma_max"
-            )
+        check_levels(sigma_data, level_std, sigma_min, sigma_max)
         self.process = VarianceExploding()
         self.sigma_data, self.level_mean, self.level_std = sigma_data, level_mean, level_std
         self.sigma_min, self.sigma_max = sigma_min, sigma_max
