@@ -162,3 +162,10 @@ def test_what_they_cannot_take_is_one_clear_line(make, words):
     with pytest.raises(InputError, match=words) as error:
         make()
     assert "\n" not in str(error.value)
+
+
+def test_a_compiled_unet_is_the_same_function():
+    network = awake(NETWORKS["unet"](num_classes=3))
+    given = torch.randn(2, 1, 16, 16), torch.tensor([5.0, 500.0]), torch.eye(3)[:2]
+    compiled = torch.compile(network, backend="eager")
+    assert_same(compiled(*given), network(*given), list(network.parameters()))

@@ -35,7 +35,8 @@ def modulated(norm: nn.GroupNorm, maps: Maps, scale: PerChannel, shift: PerChann
     """(1 + scale) GroupNorm(maps) + shift, in one pass.
 
     The scale and the shift go into GroupNorm's weight and bias; these are then each image's own, so the images lie side
-    by side as the groups of a single one.
+    by side as the groups of a single one. Maps in the channels-last layout, of which that would take copies, are left
+    to the compiler.
 
     Args:
         norm: the GroupNorm.
@@ -47,6 +48,8 @@ def modulated(norm: nn.GroupNorm, maps: Maps, scale: PerChannel, shift: PerChann
         The maps, normalized, scaled and shifted.
     """
     factor = 1 + scale
+    if not maps.is_contiguous():
+        return norm(maps) * factor[:, :, None, None] + shift[:, :, None, None]
     weight, bias = norm.weight * factor, torch.addcmul(shift, norm.bias, factor)
     images = maps.reshape(1, -1, *maps.shape[2:])
     return F.group_norm(images, len(maps) * norm.num_groups, weight.flatten(), bias.flatten(), norm.eps).view_as(maps)
@@ -233,6 +236,9 @@ class UNet(nn.Module):
         """
         condition = self.condition(noise, classes)
         maps = self.into(images)
+        if torch.compiler.is_compiling() and maps.is_cpu:
+            # the layout in which the CPU's convolutions are fastest; PyTorch's GroupNorm is not, unless compiled
+            maps = maps.contiguous(memory_format=torch.channels_last)
         skips = [maps]
         for layer in self.down:
             maps = layer(maps, condition) if isinstance(layer, Level) else layer(maps)
