@@ -210,6 +210,7 @@ def test_one_step_is_the_function_of_pure_noise_and_the_next_corrects_the_image(
         model.sample(2, generator=image_generators(0, range(2))), second.clamp(-1, 1), atol=1e-5, rtol=1e-4
     )
     assert model.times(2, "exponential")[1] == pytest.approx(math.sqrt(80 * 0.002))
+    assert model.times(2, "quartic")[1] == pytest.approx(((80**0.25 + 0.002**0.25) / 2) ** 4)
 
 
 def test_latents_lead_to_images_in_one_step_alone_and_nothing_leads_back():

@@ -8,8 +8,8 @@ import torch
 from lightning_gen.errors import InputError
 
 Spacing = Literal["leading", "trailing", "linspace"]
-RHO = {"karras": 7.0, "exponential": math.inf}
-"""How noise levels lie: as in Karras et al. 2022, or with even logarithms."""
+RHO = {"karras": 7.0, "quartic": 4.0, "exponential": math.inf}
+"""How noise levels lie: with even seventh roots (Karras et al. 2022), even fourth roots, or even logarithms."""
 
 
 def discrete_times(num_times: int, steps: int, spacing: Spacing = "trailing") -> list[float]:

@@ -288,10 +288,12 @@ class DenoiserModule(DescentModule):
 
     def sample_latents(self, num: int, *, generator: Randomness = None) -> Latents:
         """Draw noise (num, pixels [+ classes]): of each image as one vector, and in a conditional model its class."""
+        labels = None
+        if self.num_classes:  # before the noise, as in sample
+            labels = integers(num, self.num_classes, generator=generator, device=self.device)
         noise = randn(num, math.prod(self.image_shape), generator=generator, device=self.device)
-        if not self.num_classes:
+        if labels is None:
             return noise
-        labels = integers(num, self.num_classes, generator=generator, device=self.device)
         return torch.cat([noise, F.one_hot(labels, self.num_classes).to(noise.dtype)], 1)
 
     def decode(self, latents: Latents) -> Images:
