@@ -10,9 +10,9 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from lightning_gen.distributed import scoring_group
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation import score_sampler, scoring
-from lightning_gen.evaluation.ranks import ranks
 from tests.test_evaluation import Generator, Linear, digit_sets
 
 TIMEOUT = 3
@@ -41,8 +41,8 @@ def work(rank: int, folder: Path) -> None:
     scoring.score_features = slow
     try:
         (folder / f"{rank}.json").write_text(scored().to_json())
-        with ranks() as together, pytest.raises(InputError, match="on rank 0"):
-            together.first(lambda: fail(rank))
+        with scoring_group() as together, pytest.raises(InputError, match="on rank 0"):
+            together.on_first_rank(lambda: fail(rank))
         dist.barrier()
     finally:
         dist.destroy_process_group()

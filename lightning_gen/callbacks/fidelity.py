@@ -20,6 +20,7 @@ from lightning_gen.evaluation import (
 )
 from lightning_gen.evaluation.metrics import refuse
 from lightning_gen.evaluation.scoring import MOST_SAMPLES
+from lightning_gen.lightning_compat import logging_step
 from lightning_gen.types import CardLogger, ImageSet, ImageSource, Reconstructor, Sampler
 
 
@@ -130,7 +131,7 @@ class Fidelity(pl.Callback):
         if self.scored_batches != trainer.fit_loop.total_batch_idx:
             figures = self.score(trainer, pl_module, self.extractor)
             for logger in trainer.loggers:
-                logger.log_metrics(figures, step=trainer.fit_loop.epoch_loop._batches_that_stepped)
+                logger.log_metrics(figures, step=logging_step(trainer))
         if self.last_card is not None:
             for logger in trainer.loggers:
                 if isinstance(logger, CardLogger):

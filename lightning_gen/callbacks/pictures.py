@@ -16,8 +16,8 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from lightning_gen.errors import InputError
-from lightning_gen.evaluation.quiet import undisturbed
 from lightning_gen.images import save_png, to_float
+from lightning_gen.inference import isolated_inference
 from lightning_gen.types import Batch, ImageSource, MediaLogger
 
 
@@ -85,7 +85,7 @@ class PictureCallback(Callback, ABC):
         images_seen = int(model.images_seen)
         if trainer.fast_dev_run or not trainer.is_global_zero or images_seen == self._drawn_at:
             return
-        with undisturbed(model, seed=0), trainer.precision_plugin.forward_context():
+        with isolated_inference(model, seed=0), trainer.precision_plugin.forward_context():
             picture = self.draw(trainer, model)
         if picture is None:
             return

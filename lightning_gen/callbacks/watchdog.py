@@ -22,8 +22,9 @@ from lightning_gen.callbacks.rollback import good_checkpoint, load, restore, sna
 from lightning_gen.callbacks.symptoms import Diagnosis, Failure, Look
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation.extractor import Extractor
-from lightning_gen.evaluation.quiet import undisturbed
 from lightning_gen.images import to_uint8
+from lightning_gen.inference import isolated_inference
+from lightning_gen.lightning_compat import logging_step
 from lightning_gen.types import AlertLogger, Batch, Images, Sampler, TwoPlayers
 
 Action = Literal["warn", "stop", "rollback"]
@@ -259,7 +260,7 @@ class Watchdog(pl.Callback):
         num_classes = getattr(model, "num_classes", 0)
         labels = torch.arange(num, device=model.device) % num_classes if num_classes else None
         averaged = getattr(model, "use_ema", None)
-        with undisturbed(model, self.seed), trainer.precision_plugin.forward_context():
+        with isolated_inference(model, self.seed), trainer.precision_plugin.forward_context():
             try:
                 model.use_ema = False
                 return model.sample(num, labels=labels, generator=torch.Generator().manual_seed(self.seed))
@@ -311,7 +312,7 @@ class Watchdog(pl.Callback):
         """
         row = {**figures, "images_seen": float(model.images_seen)}
         for logger in trainer.loggers:
-            logger.log_metrics(row, step=trainer.fit_loop.epoch_loop._batches_that_stepped)
+            logger.log_metrics(row, step=logging_step(trainer))
 
     def report(self, trainer: pl.Trainer, model: Any, failure: Failure, line: str) -> None:
         """Say a line everywhere.

@@ -10,7 +10,7 @@ from lightning_gen.cli.parsing import run_function
 from lightning_gen.cli.runs import check_seed, run_of, usable
 from lightning_gen.cli.scoring import dataset_of
 from lightning_gen.errors import InputError
-from lightning_gen.evaluation.quiet import undisturbed
+from lightning_gen.inference import isolated_inference
 from lightning_gen.inspection import Findings, Subject
 from lightning_gen.inspection.anomaly import anomaly
 from lightning_gen.inspection.compress import compress
@@ -103,7 +103,7 @@ def command(name: str, inspection: Callable[..., Findings]) -> Callable[..., Non
         model = load_model(checkpoint).to(usable(device))
         model.use_ema = not raw
         ask(model, sampling)
-        with undisturbed(model, seed):
+        with isolated_inference(model, seed):
             findings = inspection(Subject(model, data, seed, batch_size), **options)
         folder = out or run_of(checkpoint) / "inspection"
         for line in findings.summary:

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_gen.distributed import ScoringGroup
 from lightning_gen.evaluation.extractor import Extractor, Features
 from lightning_gen.evaluation.files import Arrays, cache_path, read_arrays, write_arrays
 from lightning_gen.evaluation.metrics import LOGITS_ALONE, Reference, statistics
-from lightning_gen.evaluation.ranks import Ranks
 from lightning_gen.types import ImageSet, ImageShape, StoredImages
 
 
@@ -35,7 +35,7 @@ def extract(
     num: int,
     extractor: Extractor,
     batch_size: int,
-    ranks: Ranks,
+    ranks: ScoringGroup,
     metrics: Sequence[str] = (),
 ) -> Extracted | None:
     """Extract the features of ``num`` images; every rank does its share.
@@ -82,7 +82,7 @@ def from_set(images: ImageSet) -> Callable[[range], Drawn]:
 
 
 def extract_reference(
-    reference: ImageSet, extractor: Extractor, metrics: Sequence[str], batch_size: int, ranks: Ranks
+    reference: ImageSet, extractor: Extractor, metrics: Sequence[str], batch_size: int, ranks: ScoringGroup
 ) -> Reference | None:
     """What the metrics need of the reference images: read from the cache, or extracted once and kept there.
 
@@ -112,7 +112,7 @@ def extract_reference(
         return Reference(torch.from_numpy(vectors["vectors"]) if vectors else nothing, moments or {})
 
     found = read() if ranks.rank == 0 else None
-    if ranks.first(lambda: found is not None):
+    if ranks.on_first_rank(lambda: found is not None):
         return found
     extracted = extract(from_set(reference), len(reference), extractor, batch_size, ranks)
     if extracted is None or not (needs_vectors or needs_statistics):

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import torch
 
+from lightning_gen.distributed import scoring_group
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation.classifier import Classifier, StackedClassifier, trained
 from lightning_gen.evaluation.extractor import Extractor
 from lightning_gen.evaluation.pretrained import PRETRAINED, Inception, Pretrained
-from lightning_gen.evaluation.ranks import ranks
 from lightning_gen.types import ImageSet, StackedSet
 
 EXTRACTORS = ("inception", "classifier", *PRETRAINED[1:])
@@ -43,17 +43,19 @@ def make_extractor(
         raise InputError(f"unknown features {name!r}; choose from {', '.join(EXTRACTORS)}")
     if name == "classifier" and labelled is None:
         raise InputError("the classifier learns from a labelled dataset; name one, or use inception")
-    with ranks() as together:
+    with scoring_group() as together:
         if name == "classifier" and labelled is not None:
             train, test = labelled
             if isinstance(train, StackedSet) and isinstance(test, StackedSet):
                 parts = train.parts, test.parts
-                return StackedClassifier(Classifier(together.first(lambda: trained(*parts)), device), train.stacked)
-            return Classifier(together.first(lambda: trained(train, test)), device)
+                return StackedClassifier(
+                    Classifier(together.on_first_rank(lambda: trained(*parts)), device), train.stacked
+                )
+            return Classifier(together.on_first_rank(lambda: trained(train, test)), device)
 
         def load() -> Extractor:
             return Inception(inception_weights, device) if name == "inception" else Pretrained(name, device)
 
         loaded: list[Extractor] = []
-        together.first(lambda: loaded.append(load()))
+        together.on_first_rank(lambda: loaded.append(load()))
         return loaded[0] if loaded else load()

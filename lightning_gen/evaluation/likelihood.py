@@ -23,12 +23,12 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from lightning_gen.distributed import scoring_group
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation.card import ScoreCard, protocol_name
-from lightning_gen.evaluation.quiet import model_device, undisturbed
-from lightning_gen.evaluation.ranks import ranks
 from lightning_gen.evaluation.scoring import precision, sampled_weights
 from lightning_gen.images import LEVEL, to_float
+from lightning_gen.inference import isolated_inference, model_device
 from lightning_gen.noise import image_generators, mix_seed, uniform
 from lightning_gen.types import DensityModel, Images, ImageSet, Labels, LikelihoodModel
 
@@ -105,11 +105,11 @@ def score_likelihood(
         raise InputError(f"a likelihood with its standard error needs 2 images or more, not {num}")
     device = model_device(model)
     name = split or images.name.rstrip("/").rsplit("/", 1)[-1]
-    with ranks() as together:
+    with scoring_group() as together:
         share = together.share(num)
         parts: list[Estimate] = []
         grey = False
-        with undisturbed(model, mix_seed(seed, "likelihood", together.rank)):
+        with isolated_inference(model, mix_seed(seed, "likelihood", together.rank)):
             for start in range(0, len(share), batch_size):
                 indices = share[start : start + batch_size]
                 index = np.asarray(indices, dtype=np.int64)
@@ -159,7 +159,7 @@ def score_likelihood(
                 images_seen=getattr(model, "images_seen", None),
             )
 
-        return together.first(fill)
+        return together.on_first_rank(fill)
 
 
 def refuse_likelihood(model: object, metrics: Sequence[str]) -> None:

@@ -15,13 +15,13 @@ from jaxtyping import Float64
 from torch import Tensor, nn
 from torchmetrics.functional.image import structural_similarity_index_measure
 
+from lightning_gen.distributed import ScoringGroup, scoring_group
 from lightning_gen.evaluation.card import ScoreCard, protocol_name
 from lightning_gen.evaluation.extraction import Drawn, Extracted, extract, extract_reference, from_set
 from lightning_gen.evaluation.extractor import Extractor
 from lightning_gen.evaluation.metrics import refuse, score_features, weaknesses
-from lightning_gen.evaluation.quiet import model_device, undisturbed
-from lightning_gen.evaluation.ranks import Ranks, ranks
 from lightning_gen.images import to_float, to_uint8
+from lightning_gen.inference import isolated_inference, model_device
 from lightning_gen.noise import image_generators, mix_seed, randn
 from lightning_gen.types import (
     GradualSampler,
@@ -103,8 +103,8 @@ def score_sampler(
         "weights": weights or sampled_weights(model),
         "images_seen": getattr(model, "images_seen", None),
     }
-    with ranks() as together:
-        with undisturbed(model, mix_seed(seed, "score", together.rank)):
+    with scoring_group() as together:
+        with isolated_inference(model, mix_seed(seed, "score", together.rank)):
             generated = extract(draw, num, extractor, batch_size, together, metrics)
         return score(generated, reference, extractor, metrics, batch_size, together, split, facts)
 
@@ -167,8 +167,8 @@ def score_reconstructor(
         "weights": weights or sampled_weights(model),
         "images_seen": getattr(model, "images_seen", None),
     }
-    with ranks() as together:
-        with undisturbed(model, mix_seed(seed, "score", together.rank)):
+    with scoring_group() as together:
+        with isolated_inference(model, mix_seed(seed, "score", together.rank)):
             generated = extract(draw, num, extractor, batch_size, together, metrics)
         return score(generated, images, extractor, metrics, batch_size, together, split, facts)
 
@@ -205,7 +205,7 @@ def score_sets(
         "num_generated": len(generated),
         "precision": precision(extractor),
     }
-    with ranks() as together:
+    with scoring_group() as together:
         extracted = extract(from_set(generated), len(generated), extractor, batch_size, together, metrics)
         return score(extracted, reference, extractor, metrics, batch_size, together, split, facts)
 
@@ -231,7 +231,7 @@ def score(
     extractor: Extractor,
     metrics: Sequence[str],
     batch_size: int,
-    ranks: Ranks,
+    ranks: ScoringGroup,
     split: str | None,
     facts: Mapping[str, Any],
 ) -> ScoreCard:
@@ -291,7 +291,7 @@ def score(
             **facts,
         )
 
-    return ranks.first(fill)
+    return ranks.on_first_rank(fill)
 
 
 def ssim(images: Float64[Tensor, "batch channels height width"], others: Tensor) -> Float64[Tensor, " batch"]:

@@ -23,15 +23,16 @@ from contextlib import contextmanager, nullcontext
 from typing import Any, cast
 
 import torch
-from pytorch_lightning.core.optimizer import LightningOptimizer, do_nothing_closure
+from pytorch_lightning.core.optimizer import LightningOptimizer
 from pytorch_lightning.strategies import ParallelStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils import _pytree as pytree
 
+from lightning_gen.distributed import average_over_ranks, running_statistics
 from lightning_gen.errors import InputError
+from lightning_gen.lightning_compat import exclude_from_global_step
 from lightning_gen.models.base import GenerativeModule
-from lightning_gen.models.ranks import average_over_ranks, running_statistics
 from lightning_gen.types import Batch, Loss
 
 
@@ -143,9 +144,7 @@ class AdversarialModule(GenerativeModule):
         """
         self.begin_batch()
         generator_optimizer, discriminator_optimizer = cast(list[LightningOptimizer], self.optimizers())
-        # Lightning would count both players' steps in global_step (its issue 17958): only the discriminator's, which
-        # comes once in each batch, is to count.
-        generator_optimizer._on_before_step = generator_optimizer._on_after_step = do_nothing_closure
+        exclude_from_global_step(generator_optimizer)  # the discriminator steps once in each batch, and is counted
 
         parts = split(batch, self.accumulate)
         generator_turn = (self.batches_seen + 1) % self.n_critic == 0

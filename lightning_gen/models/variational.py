@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Adam
 
+from lightning_gen.distributed import average_over_ranks
 from lightning_gen.errors import InputError
 from lightning_gen.losses.likelihood import (
     bernoulli_log_likelihood,
@@ -24,7 +25,6 @@ from lightning_gen.losses.likelihood import (
 )
 from lightning_gen.models.base import DescentModule
 from lightning_gen.models.latents import GaussianLatents
-from lightning_gen.models.ranks import average_over_ranks
 from lightning_gen.networks.mlp import Activation
 from lightning_gen.networks.pairs import NetworkKind, at_least_one, make_decoder, make_encoder
 from lightning_gen.noise import randn

@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lightning_gen.distributed import rank_and_world_size, sum_over_ranks
 from lightning_gen.types import Codes
 
 Maps = Float[Tensor, "batch code_dim rows columns"]
@@ -109,7 +110,7 @@ class VectorQuantiser(nn.Module):
         with torch.autocast(maps.device.type, enabled=False):
             chosen = F.one_hot(codes.flatten(), self.codebook_size).float()  # (N, K)
             batch = [chosen.sum(0)[:, None], chosen.T @ vectors, self._replacements(vectors)]
-        new = _sum_over_ranks(torch.cat(batch, 1))
+        new = sum_over_ranks(torch.cat(batch, 1))
         counts, sums, replacements = new.split([1, *[vectors.shape[1]] * 2], 1)
         self.counts.lerp_(counts[:, 0], 1 - self.decay)
         self.sums.lerp_(sums, 1 - self.decay)
@@ -126,7 +127,7 @@ class VectorQuantiser(nn.Module):
         """
         places = torch.arange(self.codebook_size, device=vectors.device)
         order = torch.randperm(len(vectors), device=vectors.device)
-        rank, world_size = _ranks()
+        rank, world_size = rank_and_world_size()
         return vectors[order[places % len(vectors)]] * (places % world_size == rank)[:, None]
 
 
@@ -142,17 +143,3 @@ def perplexity(codes: Codes, codebook_size: int) -> Float[Tensor, ""]:
     """
     shares = F.one_hot(codes.flatten(), codebook_size).float().mean(0)
     return torch.special.entr(shares).sum().exp()
-
-
-def _ranks() -> tuple[int, int]:
-    """This process's rank, and the number of processes."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return 0, 1
-
-
-def _sum_over_ranks(tensor: Tensor) -> Tensor:
-    """The sum of all ranks' tensors, in place."""
-    if _ranks()[1] > 1:
-        torch.distributed.all_reduce(tensor)
-    return tensor
