@@ -236,7 +236,7 @@ def test_every_config_takes_a_step(name, place):
     data = config["data"]
     options = [
         f"--data.image_size={data['image_size']}",
-        f"--data.channels={3 if data['name'] in ('cifar10', 'celeba', 'stacked_mnist') else 1}",
+        f"--data.channels={3 if data.get('name') in ('cifar10', 'celeba', 'stacked_mnist') else 1}",
     ]
     options += [f"--model.{key}={json.dumps(value)}" for key, value in case.tiny.items()]
     code = fit(
