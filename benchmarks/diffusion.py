@@ -1,8 +1,8 @@
 """Images per second and memory of our UNet, beside those of diffusers and of lucidrains' denoising-diffusion-pytorch.
 
 Training is one step of a bare loop: noise added to the same random images, the squared error of the predicted noise,
-backward, and the same fused Adam for all. Sampling is a batch by DDIM in 50 steps, by each library's own code: ours
-through the model's ``sample``, diffusers' with its scheduler, as its DDIMPipeline does. All in float32, with
+backward, and the same fused Adam for all. SamplingOptions is a batch by DDIM in 50 steps, by each library's own code:
+ours through the model's ``sample``, diffusers' with its scheduler, as its DDIMPipeline does. All in float32, with
 ``torch.compile`` and without.
 
 Every measurement is a process of its own, and the contenders take turns; the table gives medians over the turns, and
@@ -37,9 +37,9 @@ from rich.table import Table
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from lightning_gen.models.ddpm import DDPM
+from lightning_gen.models.diffusion.ddpm import DDPM
 from lightning_gen.networks.unet import group_norm
-from lightning_gen.types import Sampling
+from lightning_gen.types import SamplingOptions
 
 STEPS = 50
 WARM_UP = {"training": 3, "sampling": 1}
@@ -59,7 +59,7 @@ def ours(options):
         blocks=options.blocks,
         attention=tuple(options.attention),
     ).to(options.device)
-    model.sampling = Sampling("ddim", steps=STEPS)
+    model.sampling = SamplingOptions("ddim", steps=STEPS)
     return model.network, model.network, lambda: model.sample(options.batch)
 
 

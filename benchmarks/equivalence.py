@@ -110,7 +110,7 @@ def record(target: Path, only: str) -> None:
 def numbers_of(source: str, only: str) -> dict:
     """Numbers that were recorded, or that a checkout gives now."""
     if source.endswith(".json"):
-        return json.loads(Path(source).read_text())
+        return {name: value for name, value in json.loads(Path(source).read_text()).items() if only in name}
     checkout = Path(source).resolve()
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "facts.json"

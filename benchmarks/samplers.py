@@ -17,7 +17,7 @@ from lightning_gen.cli.runs import usable
 from lightning_gen.cli.scoring import dataset_of, labelled_sets
 from lightning_gen.evaluation import make_extractor, score_sampler
 from lightning_gen.models.checkpoint import find_checkpoint, load_model
-from lightning_gen.types import Sampling
+from lightning_gen.types import SamplingOptions
 
 Scores = dict[str, list[tuple[int, float]]]
 """Passes of the network and score, by sampler."""
@@ -42,7 +42,7 @@ def run():
     scores: Scores = {name: [] for name in options.samplers}
     for steps in options.steps:
         for name in options.samplers:
-            model.sampling = Sampling(sampler=name, steps=steps)
+            model.sampling = SamplingOptions(sampler=name, steps=steps)
             began = time.perf_counter()
             fid = score_sampler(model, real, extractor, num_samples=options.num).scores["fid"]
             scores[name].append((passes(name, steps), fid))

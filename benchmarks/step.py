@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from lightning_gen.cli import main, training
 from lightning_gen.data import ImageData
 from lightning_gen.images import to_float
-from lightning_gen.models.dcgan import DCGAN
+from lightning_gen.models.gans.dcgan import DCGAN
 
 WARM_UP = 5
 
@@ -55,7 +55,7 @@ def through_the_trainer(options, folder):
         code = main(
             [
                 "fit",
-                "--model=lightning_gen.models.dcgan.DCGAN",
+                "--model=lightning_gen.models.gans.dcgan.DCGAN",
                 f"--model.width={options.width}",
                 f"--data.name={options.name}",
                 f"--data.root={options.root}",

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_gen.types import Randomness
+from lightning_gen.types import RandomSource
 
 
 def mix_seed(*parts: int | str) -> int:
@@ -54,7 +54,7 @@ def image_generators(seed: int, indices: Iterable[int]) -> list[torch.Generator]
     return [torch.Generator().manual_seed(mix_seed(seed, index)) for index in indices]
 
 
-def randn(num: int, *shape: int, generator: Randomness = None, device: torch.device | str = "cpu") -> Tensor:
+def randn(num: int, *shape: int, generator: RandomSource = None, device: torch.device | str = "cpu") -> Tensor:
     """Standard normal noise ``(num, *shape)``, row i from the i-th generator where there are several.
 
     Args:
@@ -72,7 +72,7 @@ def randn(num: int, *shape: int, generator: Randomness = None, device: torch.dev
     return _rows(torch.randn, num, shape, generator, device)
 
 
-def uniform(num: int, *shape: int, generator: Randomness = None, device: torch.device | str = "cpu") -> Tensor:
+def uniform(num: int, *shape: int, generator: RandomSource = None, device: torch.device | str = "cpu") -> Tensor:
     """Noise ``(num, *shape)`` uniform on [0, 1), row i from the i-th generator where there are several.
 
     Args:
@@ -90,7 +90,7 @@ def uniform(num: int, *shape: int, generator: Randomness = None, device: torch.d
     return _rows(torch.rand, num, shape, generator, device)
 
 
-def integers(num: int, high: int, *, generator: Randomness = None, device: torch.device | str = "cpu") -> Tensor:
+def integers(num: int, high: int, *, generator: RandomSource = None, device: torch.device | str = "cpu") -> Tensor:
     """Integers in [0, high), evenly drawn, the i-th from the i-th generator where there are several.
 
     Args:
@@ -112,7 +112,7 @@ def _rows(
     draw: Callable[..., Tensor],
     num: int,
     shape: tuple[int, ...],
-    generator: Randomness,
+    generator: RandomSource,
     device: torch.device | str,
 ) -> Tensor:
     """Draw ``(num, *shape)``, row i from the i-th generator where there are several."""

@@ -1,8 +1,8 @@
-"""What the rooms of the suite hand to one another: batches, losses, image sets, and capabilities.
+"""Shared data types and capability protocols.
 
-Images are float32 ``(batch, channels, height, width)`` in [-1, 1] wherever a model touches them and uint8 in
-[0, 255] wherever they are stored, saved or scored; ``images.py`` converts. Callbacks, evaluation and reports ask for
-a capability (``isinstance(model, Sampler)``), never for a model's name.
+Images are float32 ``(batch, channels, height, width)`` in [-1, 1] wherever a model touches them and uint8 in [0, 255]
+wherever they are stored, saved or scored; ``images.py`` converts. Callbacks, evaluation and inspection test for a
+capability (``isinstance(model, ImageGenerator)``), never for a model's name.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,14 +19,14 @@ Images = Float[Tensor, "batch channels height width"]
 StoredImages = UInt8[Tensor, "batch channels height width"]
 Labels = Int64[Tensor, "batch"]
 Classes = Float[Tensor, "batch classes"]
-"""The class of each image as a one-hot row, between two classes a mixture of theirs, and zeros for none."""
+"""Class weights of each image: a one-hot row, a mixture of two rows between two classes, or zeros for no class."""
 Latents = Float[Tensor, "batch *latent"]
 Codes = Int64[Tensor, "batch rows columns"]
 LogWeights = Float[Tensor, "num batch"]
 ImageShape = tuple[int, int, int]
 """(channels, height, width)"""
-Randomness = torch.Generator | Sequence[torch.Generator] | None
-"""Where noise comes from: one generator for the batch, one for each image, or torch's global generator."""
+RandomSource = torch.Generator | Sequence[torch.Generator] | None
+"""Source of noise: one generator for the batch, one per image, or None for torch's global generator."""
 
 
 class Batch(NamedTuple):
@@ -37,28 +37,25 @@ class Batch(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """A loss to minimise and the named terms that it is made of, each a scalar.
-
-    The terms are logged under their names (``loss/kl`` ...); the total is what is differentiated.
-    """
+    """A scalar loss to minimise and its named scalar terms, which are logged as ``loss/<name>``."""
 
     total: Float[Tensor, ""]
     terms: Mapping[str, Float[Tensor, ""]]
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """How images are made out of noise step by step: an argument of drawing, and nothing that a model is trained for.
+class SamplingOptions:
+    """Options of iterative sampling. They do not affect training; an option of None takes the model's default.
 
     Attributes:
-        sampler: name of the sampler; what is not given is the model's own choice, here and below.
-        steps: how many steps it takes.
-        spacing: how the steps lie between noise and image; the model names its kinds.
-        eta: of the sampler ``ddim``: 0 is deterministic, 1 redraws as much noise as DDPM.
-        churn: of the sampler ``stochastic_heun``: how much noise is added on the way, over all steps.
+        sampler: name of the sampler.
+        steps: number of steps.
+        spacing: spacing of the time steps; each model lists its own.
+        eta: DDIM's share of fresh noise in [0, 1]: 0 is deterministic, 1 is ancestral sampling.
+        churn: S_churn of ``stochastic_heun``: the total amount of noise added over all steps.
         guidance: scale w of classifier-free guidance: 1 is the conditional model, 0 the unconditional one.
-        guidance_interval: the least and the largest noise (sigma / alpha) at which guidance acts.
-        clip: whether every denoised image is clipped to [-1, 1] on the way.
+        guidance_interval: lowest and highest noise level (sigma / alpha) at which guidance is applied.
+        clip: whether every denoised image is clipped to [-1, 1].
     """
 
     sampler: str | None = None
@@ -72,30 +69,30 @@ class Sampling:
 
 
 @runtime_checkable
-class Sampler(Protocol):
-    """Draws new images."""
+class ImageGenerator(Protocol):
+    """A model that generates images."""
 
-    def sample(self, num: int, *, labels: Labels | None = None, generator: Randomness = None) -> Images:
-        """Draw ``num`` images in [-1, 1]; image i depends on the i-th noise (and label) alone."""
+    def sample(self, num: int, *, labels: Labels | None = None, generator: RandomSource = None) -> Images:
+        """Generate ``num`` images in [-1, 1]; image i depends on the i-th noise (and label) alone."""
         ...
 
 
 @runtime_checkable
-class GradualSampler(Sampler, Protocol):
-    """Draws new images step by step out of noise, in a way that can be asked for."""
+class IterativeGenerator(ImageGenerator, Protocol):
+    """A model that generates images from noise in several steps, with configurable options."""
 
-    sampling: Sampling
-    """How; setting it fills in what is not given, and refuses what the model cannot do (``InputError``)."""
-    drawn: Callable[[float], None] | None
-    """Told after each step how many images' worth of work it was."""
+    sampling: SamplingOptions
+    """Assigning resolves options of None to the model's defaults. Raises ``InputError`` for invalid options."""
+    progress_callback: Callable[[float], None] | None
+    """Called after each step with the number of images that the step amounts to."""
 
 
 @runtime_checkable
 class Reconstructor(Protocol):
-    """Maps images to their reconstructions."""
+    """A model that reconstructs images."""
 
     def reconstruct(self, images: Images, *, labels: Labels | None = None) -> Images:
-        """Reconstruct images; range and shape stay. Only a conditional model looks at the classes, and needs them."""
+        """Reconstruct images. Only conditional models use the labels, and require them."""
         ...
 
 
@@ -104,7 +101,7 @@ class Encoder(Protocol):
     """Maps images to latents."""
 
     def encode(self, images: Images, *, labels: Labels | None = None) -> Latents:
-        """Encode images. Only a conditional model looks at the classes, and needs them."""
+        """Encode images. Only conditional models use the labels, and require them."""
         ...
 
 
@@ -118,11 +115,11 @@ class Decoder(Protocol):
 
 
 @runtime_checkable
-class LatentSampler(Protocol):
-    """A Decoder with a known prior over its latents."""
+class LatentGenerator(Protocol):
+    """A decoder with a prior over its latents."""
 
-    def sample_latents(self, num: int, *, generator: Randomness = None) -> Latents:
-        """Draw ``num`` latents from the prior."""
+    def sample_latents(self, num: int, *, generator: RandomSource = None) -> Latents:
+        """Sample ``num`` latents from the prior."""
         ...
 
     def decode(self, latents: Latents) -> Images:
@@ -132,57 +129,57 @@ class LatentSampler(Protocol):
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """Maps images to codes out of a finite codebook, and back."""
+    """Maps images to codes of a finite codebook, and back."""
 
     codebook_size: int
-    """How many codes there are."""
+    """Number of codes."""
 
     def tokenize(self, images: Images) -> Codes:
-        """The codes of images, each in [0, codebook_size)."""
+        """Codes of images, each in [0, codebook_size)."""
         ...
 
     def detokenize(self, codes: Codes) -> Images:
-        """The images of codes."""
+        """Images of codes."""
         ...
 
 
 @runtime_checkable
 class LikelihoodModel(Protocol):
-    """A latent-variable model p(x, z) with an approximate posterior q(z | x), whose weights estimate log p(x)."""
+    """A latent-variable model p(x, z) with an approximate posterior q(z | x)."""
 
     likelihood: str
-    """What p(x | z) is: ``bernoulli`` on pixels in [0, 1], or ``gaussian``, a density of pixels in [-1, 1]."""
+    """p(x | z): ``bernoulli`` on pixels in [0, 1], or ``gaussian``, a density of pixels in [-1, 1]."""
 
     def log_weights(
-        self, images: Images, num: int, *, labels: Labels | None = None, generator: Randomness = None
+        self, images: Images, num: int, *, labels: Labels | None = None, generator: RandomSource = None
     ) -> LogWeights:
-        """Log w = log p(x | z) + log p(z) - log q(z | x) in nats for ``num`` samples z ~ q(z | x) of each image.
+        """Log w = log p(x | z) + log p(z) - log q(z | x) in nats for ``num`` samples z ~ q(z | x) per image.
 
-        Image i's samples depend on the i-th generator alone, where there are several. A conditional model needs the
-        classes, and all is conditional on them. No graph is recorded.
+        With several generators, the samples of image i depend on the i-th alone. A conditional model requires labels,
+        and every distribution is conditional on them. No graph is recorded.
         """
         ...
 
 
 @runtime_checkable
 class DensityModel(Protocol):
-    """Finds log p(x) of an image, or a lower bound of it, without latents: a flow, or a diffusion model."""
+    """A model that evaluates log p(x), or a lower bound of it, without latents: a flow or a diffusion model."""
 
     density: bool
-    """Whether p is a density of real numbers, for which stored images have to be dequantised, or else the probability
-    of their 256 levels."""
+    """True if p is a density of real numbers, which requires dequantised images; False if p is the probability of
+    images with 256 levels."""
 
-    def log_prob_by(self, num: int | None) -> str:
-        """How ``log_prob`` goes about it with so many random numbers, in a few words for a score card."""
+    def describe_log_prob(self, num: int | None) -> str:
+        """Short description, for a score card, of how ``log_prob`` computes its value with ``num``."""
         ...
 
     def log_prob(
-        self, images: Images, num: int | None = None, *, labels: Labels | None = None, generator: Randomness = None
+        self, images: Images, num: int | None = None, *, labels: Labels | None = None, generator: RandomSource = None
     ) -> Float[Tensor, " batch"]:
-        """Log p of images in [-1, 1], in nats; with ``num`` of what is drawn for each, at least 1, the usual if None.
+        """Log p of images in [-1, 1], in nats, estimated with ``num`` random draws per image (None: the default).
 
-        Image i's number depends on the i-th generator alone, where there are several. A conditional model needs the
-        classes, and all is conditional on them. No graph is recorded.
+        With several generators, the value of image i depends on the i-th alone. A conditional model requires labels,
+        and p is conditional on them. No graph is recorded.
         """
         ...
 
@@ -203,9 +200,9 @@ class ImageSet(Protocol):
     name: str
     """Dataset and split, e.g. ``mnist/train``."""
     key: str
-    """Hash of the images' content and size: two sets with one key are the same images."""
+    """Hash of the images' content and size; two sets with the same key hold the same images."""
     labels: npt.NDArray[np.int64] | None
-    """Class of each image, or None where the source has none."""
+    """Class of each image; None if the dataset has no labels."""
 
     def __len__(self) -> int:
         """Number of images."""
@@ -218,9 +215,9 @@ class ImageSet(Protocol):
 
 @runtime_checkable
 class StackedSet(ImageSet, Protocol):
-    """An image set each of whose images is several labelled images of another set, one after the other in its channels.
+    """An image set whose images are several labelled images of another set, stacked in the channels.
 
-    Its classes are the tuples of theirs, numbered in lexical order.
+    Its classes are the tuples of their classes, numbered in lexical order.
     """
 
     @property
@@ -230,22 +227,22 @@ class StackedSet(ImageSet, Protocol):
 
     @property
     def stacked(self) -> int:
-        """How many of them make an image."""
+        """Number of images stacked into one."""
         ...
 
 
 @runtime_checkable
 class ImageSource(Protocol):
-    """What offers image sets by split; the data module does."""
+    """An object with image sets by split, such as the data module."""
 
     def image_set(self, split: str) -> ImageSet:
-        """The images of ``train``, ``val`` or ``test``."""
+        """The image set of ``train``, ``val`` or ``test``."""
         ...
 
 
 @runtime_checkable
 class MediaLogger(Protocol):
-    """A logger that takes pictures besides numbers."""
+    """A logger for images."""
 
     def log_image(self, key: str, images: list[Any], step: int | None = None, **kwargs: Any) -> None:
         """Log images under a key."""
@@ -254,7 +251,7 @@ class MediaLogger(Protocol):
 
 @runtime_checkable
 class CardLogger(Protocol):
-    """A logger that takes score cards besides numbers."""
+    """A logger for score cards."""
 
     def log_score_card(self, card: Mapping[str, Any], key: str = "score_card") -> None:
         """Log a score card, its numbers under ``scores``, under a key."""
@@ -263,27 +260,26 @@ class CardLogger(Protocol):
 
 @runtime_checkable
 class AlertLogger(Protocol):
-    """A logger that takes a line of text for whoever watches a run."""
+    """A logger for alerts: a line of text to the user."""
 
     def log_alert(self, title: str, text: str) -> None:
-        """Log a line under a title."""
+        """Send a line of text under a title."""
         ...
 
 
 @runtime_checkable
 class TwoPlayers(Protocol):
-    """A model in training whose generators and discriminators step in turn."""
+    """A model whose generators and discriminators are trained by alternating steps."""
 
     images_seen: int
     batches_seen: int
     last_terms: Mapping[str, Tensor]
-    """The newest value of each loss term, without its graph: ``discriminator``, ``generator``, and, as means over the
-    images and before any sigmoid, ``real_logit`` and ``fake_logit``."""
+    """Latest value of each loss term, detached: ``discriminator``, ``generator``, ``real_logit``, ``fake_logit``."""
 
     def generators(self) -> Sequence[nn.Module]:
-        """The networks that the first optimizer trains."""
+        """Networks trained by the first optimizer."""
         ...
 
     def discriminators(self) -> Sequence[nn.Module]:
-        """The networks that the second optimizer trains."""
+        """Networks trained by the second optimizer."""
         ...

@@ -3,31 +3,31 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from lightning_gen.models.acgan import ACGAN
-from lightning_gen.models.adversarial_autoencoder import AdversarialAutoencoder
-from lightning_gen.models.autoencoder import Autoencoder
+from lightning_gen.models.autoencoders.adversarial_autoencoder import AdversarialAutoencoder
+from lightning_gen.models.autoencoders.autoencoder import Autoencoder
+from lightning_gen.models.autoencoders.beta_vae import BetaVAE
+from lightning_gen.models.autoencoders.conditional_vae import ConditionalVAE
+from lightning_gen.models.autoencoders.denoising_autoencoder import DenoisingAutoencoder
+from lightning_gen.models.autoencoders.iwae import IWAE
+from lightning_gen.models.autoencoders.vae import VAE
+from lightning_gen.models.autoencoders.vqvae import VQVAE
+from lightning_gen.models.autoencoders.wae_mmd import WAEMMD
 from lightning_gen.models.base import GenerativeModule
-from lightning_gen.models.beta_vae import BetaVAE
-from lightning_gen.models.conditional_gan import ConditionalGAN
-from lightning_gen.models.conditional_vae import ConditionalVAE
-from lightning_gen.models.consistency_model import ConsistencyModel
-from lightning_gen.models.dcgan import DCGAN
-from lightning_gen.models.ddpm import DDPM
-from lightning_gen.models.denoising_autoencoder import DenoisingAutoencoder
-from lightning_gen.models.edm import EDM
-from lightning_gen.models.flow_matching import FlowMatching
-from lightning_gen.models.gan import GAN
-from lightning_gen.models.iwae import IWAE
-from lightning_gen.models.lsgan import LSGAN
-from lightning_gen.models.projection_gan import ProjectionGAN
-from lightning_gen.models.r1gan import R1GAN
-from lightning_gen.models.sngan import SNGAN
-from lightning_gen.models.unrolled_gan import UnrolledGAN
-from lightning_gen.models.vae import VAE
-from lightning_gen.models.vqvae import VQVAE
-from lightning_gen.models.wae_mmd import WAEMMD
-from lightning_gen.models.wgan import WGAN
-from lightning_gen.models.wgan_gp import WGANGP
+from lightning_gen.models.diffusion.consistency_model import ConsistencyModel
+from lightning_gen.models.diffusion.ddpm import DDPM
+from lightning_gen.models.diffusion.edm import EDM
+from lightning_gen.models.diffusion.flow_matching import FlowMatching
+from lightning_gen.models.gans.acgan import ACGAN
+from lightning_gen.models.gans.conditional_gan import ConditionalGAN
+from lightning_gen.models.gans.dcgan import DCGAN
+from lightning_gen.models.gans.gan import GAN
+from lightning_gen.models.gans.lsgan import LSGAN
+from lightning_gen.models.gans.projection_gan import ProjectionGAN
+from lightning_gen.models.gans.r1gan import R1GAN
+from lightning_gen.models.gans.sngan import SNGAN
+from lightning_gen.models.gans.unrolled_gan import UnrolledGAN
+from lightning_gen.models.gans.wgan import WGAN
+from lightning_gen.models.gans.wgan_gp import WGANGP
 
 
 @dataclass(frozen=True)

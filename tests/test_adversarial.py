@@ -9,7 +9,7 @@ from torch.optim import SGD
 from lightning_gen.errors import InputError
 from lightning_gen.losses.adversarial import non_saturating_discriminator, non_saturating_generator
 from lightning_gen.models.adversarial import AdversarialModule, frozen, split
-from lightning_gen.models.dcgan import DCGAN
+from lightning_gen.models.gans.dcgan import DCGAN
 from lightning_gen.networks.dcgan import DCGANBody, DCGANDecoder
 from lightning_gen.noise import randn
 from lightning_gen.types import Batch, Loss
@@ -22,12 +22,13 @@ class Plain(AdversarialModule):
     def __init__(self, scale: float = 1.0, **kwargs) -> None:
         super().__init__(image_shape=(1, 16, 16), **kwargs)
         self.scale = scale
-        self.generator = nn.Sequential(nn.Linear(4, 256), nn.Tanh(), nn.Unflatten(1, (1, 16, 16)))
+        self.set_network(nn.Sequential(nn.Linear(4, 256), nn.Tanh(), nn.Unflatten(1, (1, 16, 16))))
         self.discriminator = nn.Sequential(nn.Flatten(), nn.Linear(256, 1), nn.Flatten(0))
         self.turns: list[str] = []
 
-    def producer(self):
-        return self.generator
+    @property
+    def generator(self):
+        return self.network
 
     def generators(self):
         return [self.generator]
@@ -36,7 +37,7 @@ class Plain(AdversarialModule):
         return [self.discriminator]
 
     def configure_optimizers(self):
-        return self.scheduled(*(SGD(player.parameters(), 0.1) for player in (self.generator, self.discriminator)))
+        return self.with_lr_schedule(*(SGD(player.parameters(), 0.1) for player in (self.generator, self.discriminator)))
 
     def generate(self, batch):
         return self.generator(randn(len(batch.images), 4, generator=torch.Generator().manual_seed(len(self.turns))))

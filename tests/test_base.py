@@ -15,7 +15,7 @@ from torchvision.io import decode_image
 from lightning_gen.cache import atomic, cache_dir
 from lightning_gen.errors import InputError
 from lightning_gen.images import grid, save_png, to_float, to_uint8
-from lightning_gen.models.dcgan import DCGAN
+from lightning_gen.models.gans.dcgan import DCGAN
 from lightning_gen.noise import image_generators, mix_seed, randn, seed_global
 from tests.helpers import loader, trainer
 

@@ -7,22 +7,22 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lightning_gen.models.autoencoders.deterministic import DeterministicModule
 from torch.nn import functional as F
 
 from lightning_gen.data import ImageData
 from lightning_gen.errors import InputError
 from lightning_gen.losses.mmd import inverse_multiquadratic, mmd, squared_distances
-from lightning_gen.models.adversarial_autoencoder import AdversarialAutoencoder
-from lightning_gen.models.coding import CodingModule
-from lightning_gen.models.denoising_autoencoder import DenoisingAutoencoder, psnr
-from lightning_gen.models.wae_mmd import WAEMMD
+from lightning_gen.models.autoencoders.adversarial_autoencoder import AdversarialAutoencoder
+from lightning_gen.models.autoencoders.denoising_autoencoder import DenoisingAutoencoder, psnr
+from lightning_gen.models.autoencoders.wae_mmd import WAEMMD
 from lightning_gen.networks.corruption import corrupt
-from lightning_gen.types import Batch, LatentSampler, Sampler
+from lightning_gen.types import Batch, ImageGenerator, LatentGenerator
 from tests.cases import CASES, SMALL
 from tests.helpers import loader, trainer
 
 SHAPE = (1, 16, 16)
-CODING = [case for case in CASES if issubclass(case.model, CodingModule)]
+CODING = [case for case in CASES if issubclass(case.model, DeterministicModule)]
 seeds = st.integers(0, 2**31)
 
 
@@ -47,12 +47,12 @@ def test_codes_are_of_their_image_alone_and_labels_are_passed_over(case):
 
 
 def test_what_has_a_prior_draws_samples():
-    assert {case.model.__name__ for case in CODING if isinstance(case.build(), Sampler)} == {
+    assert {case.model.__name__ for case in CODING if isinstance(case.build(), ImageGenerator)} == {
         "WAEMMD",
         "AdversarialAutoencoder",
     }
-    assert isinstance(WAEMMD(SHAPE, **SMALL), LatentSampler)
-    assert isinstance(AdversarialAutoencoder(SHAPE, **SMALL), LatentSampler)
+    assert isinstance(WAEMMD(SHAPE, **SMALL), LatentGenerator)
+    assert isinstance(AdversarialAutoencoder(SHAPE, **SMALL), LatentGenerator)
 
 
 # ---- corruption
@@ -136,11 +136,11 @@ def test_the_input_is_corrupted_and_the_target_is_clean():
     torch.manual_seed(3)
     corrupted = model.corrupt(batch.images)
     seen: list[torch.Tensor] = []
-    model.networks["encoder"].register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    model.network.encoder.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     torch.manual_seed(3)
     loss = model.loss(batch)
     assert torch.equal(seen[0], corrupted)
-    output = model.networks["decoder"](model.networks["encoder"](corrupted))
+    output = model.network(corrupted)
     torch.testing.assert_close(loss.total, F.mse_loss(output, batch.images))
     assert loss.terms["psnr_in"].item() == pytest.approx(-20 * math.log10(0.4 / 2), abs=0.2)
     expected = -10 * math.log10(loss.total.item() / 4)
@@ -254,9 +254,9 @@ def test_the_loss_is_the_error_of_whole_images_in_the_unit_interval_and_the_weig
     torch.manual_seed(5)
     loss = model.loss(batch)
     torch.manual_seed(5)
-    latents = model.latents_like(batch)
-    codes = model.networks["encoder"](batch.images)
-    ours, real = ((images + 1) / 2 for images in (model.networks["decoder"](codes), batch.images))
+    latents = model.latents_for(batch)
+    codes = model.network.encode(batch.images)
+    ours, real = ((images + 1) / 2 for images in (model.network.decode(codes), batch.images))
     torch.testing.assert_close(loss.terms["reconstruction"], (ours - real).square().flatten(1).sum(1).mean())
     constant = 2 * SMALL["latent_dim"]
     expected = mmd(codes, latents, lambda x, y: constant / (constant + squared_distances(x, y)))
@@ -305,13 +305,13 @@ def test_its_discriminator_judges_codes():
     batch = next(iter(loader()))
     codes = model.generate(batch)
     assert codes.shape == (8, SMALL["latent_dim"])
-    assert model.judge(codes).shape == (8,)
+    assert model.logits(codes).shape == (8,)
     for parameter in model.discriminator.parameters():
         torch.nn.init.zeros_(parameter)
     told, fooled = model.discriminator_loss(batch, codes), model.generator_loss(batch, codes)
     assert told.total.item() == pytest.approx(2 * math.log(2))
     assert fooled.terms["generator"].item() == pytest.approx(math.log(2))
-    error = F.mse_loss(model.networks["decoder"](codes), batch.images)
+    error = F.mse_loss(model.network.decode(codes), batch.images)
     torch.testing.assert_close(fooled.terms["reconstruction"], error)
     torch.testing.assert_close(fooled.total, error + 0.3 * fooled.terms["generator"])
 

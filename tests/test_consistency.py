@@ -8,20 +8,19 @@ import torch
 from scipy.stats import norm
 
 from lightning_gen.diffusion.consistency import (
-    boundary_preconditioning,
-    flow_step,
-    interval_shares,
+    heun_step,
+    interval_probabilities,
     num_intervals,
     pseudo_huber,
 )
-from lightning_gen.diffusion.preconditioning import preconditioning
+from lightning_gen.diffusion.preconditioning import ConsistencyPreconditioning, EDMPreconditioning
 from lightning_gen.errors import InputError
 from lightning_gen.models.checkpoint import load_model
-from lightning_gen.models.consistency_model import ConsistencyModel
-from lightning_gen.models.ddpm import DDPM
-from lightning_gen.models.edm import EDM
+from lightning_gen.models.diffusion.consistency_model import ConsistencyModel
+from lightning_gen.models.diffusion.ddpm import DDPM
+from lightning_gen.models.diffusion.edm import EDM
 from lightning_gen.noise import image_generators, randn
-from lightning_gen.types import Batch, DensityModel, Encoder, Sampling
+from lightning_gen.types import Batch, DensityModel, Encoder, SamplingOptions
 from tests.test_diffusion_models import SHAPE, TINY, awake, with_answer
 
 
@@ -40,10 +39,14 @@ def test_at_the_least_level_the_function_is_the_identity_and_elsewhere_nearly_ed
     torch.manual_seed(0)
     model = awake(ConsistencyModel(**TINY), std=0.1)
     noisy = torch.randn(3, *SHAPE)
-    found = model.denoise(model.network, noisy, torch.full((3,), 0.002), None)
+    found = model.network(noisy, torch.full((3,), 0.002), None)
     torch.testing.assert_close(found, noisy)
     sigma = torch.tensor([1.0, 10.0, 80.0]).double()
-    for own, edms in zip(boundary_preconditioning(sigma, 0.5, 0.002), preconditioning(sigma, 0.5), strict=True):
+    for own, edms in zip(
+        ConsistencyPreconditioning(0.5, 0.002).coefficients(sigma),
+        EDMPreconditioning(0.5).coefficients(sigma),
+        strict=True,
+    ):
         torch.testing.assert_close(own, edms, rtol=5e-3, atol=0)
 
 
@@ -62,9 +65,9 @@ def test_intervals_double_until_they_are_the_most():
 def test_levels_are_trained_at_as_often_as_log_normal_ones_fall_between_them():
     levels = torch.tensor([0.002, 0.1, 0.5, 2.0, 80.0]).double()
     wanted = torch.tensor(norm(-1.1, 2.0).cdf(levels.log().numpy())).diff()
-    torch.testing.assert_close(interval_shares(levels, -1.1, 2.0), wanted / wanted.sum())
+    torch.testing.assert_close(interval_probabilities(levels, -1.1, 2.0), wanted / wanted.sum())
     with pytest.raises(InputError, match="no training level lies between"):
-        interval_shares(levels, 60.0, 1.0)
+        interval_probabilities(levels, 60.0, 1.0)
 
 
 def test_the_distance_is_a_square_near_0_and_a_length_far_away():
@@ -83,7 +86,7 @@ def test_a_step_of_the_teachers_flow_is_of_second_order_each_image_from_its_own_
 
     def error(share):
         after = now * (1 - share)
-        return (flow_step(denoise, noisy, now, after) - follow(noisy, now, after)).flatten(1).norm(dim=1)
+        return (heun_step(denoise, noisy, now, after) - follow(noisy, now, after)).flatten(1).norm(dim=1)
 
     assert ((error(0.1) / error(0.05)).log2() - 3).abs().max() < 0.3  # of one step; a whole way loses an order
 
@@ -122,14 +125,14 @@ def test_the_flows_own_function_has_next_to_no_loss_under_its_teacher():
 
     def network(noisy, level, classes):
         sigma = (level * 4 / 100).exp().double()
-        c = boundary_preconditioning(sigma, 0.5, sigma_min)
+        c = ConsistencyPreconditioning(0.5, sigma_min).coefficients(sigma)
         x = noisy.double() / column(c.into)
         wanted = follow(x, sigma, torch.full_like(sigma, sigma_min))
         return ((wanted - column(c.skip) * x) / column(c.out).clamp(min=1e-12)).float()
 
     def distance(taught, intervals):
         model = with_answer(ConsistencyModel(**TINY, least_intervals=intervals), network).train()
-        model.taught = (lambda classes: denoise) if taught else None
+        model.teacher_networks = (lambda x, t, classes: denoise(x, t),) if taught else ()
         torch.manual_seed(0)
         return model.loss(Batch(0.5 * torch.randn(2000, *SHAPE))).terms["distance"].item()
 
@@ -147,7 +150,7 @@ def saved(model, path):
 def test_a_distilled_model_begins_as_its_teacher_and_does_not_save_it(tmp_path):
     torch.manual_seed(0)
     edm = awake(EDM(**TINY, ema_half_life=100.0), std=0.1)
-    torch.nn.init.normal_(edm.ema.module.out[-1].weight)
+    torch.nn.init.normal_(edm.ema.module.backbone.out[-1].weight)
     path = saved(edm, tmp_path / "edm.ckpt")
     model = ConsistencyModel(**TINY, teacher=path, ema_half_life=50.0)
     names = list(model.state_dict())
@@ -159,15 +162,15 @@ def test_a_distilled_model_begins_as_its_teacher_and_does_not_save_it(tmp_path):
     noisy, sigma = torch.randn(2, *SHAPE), torch.tensor([0.3, 4.0])
     with torch.no_grad():
         torch.testing.assert_close(
-            model.taught(None)(noisy, sigma), edm.denoise(edm.ema.module, noisy, sigma, None), atol=1e-6, rtol=1e-5
+            model.teacher_networks[0](noisy, sigma), edm.ema.module(noisy, sigma), atol=1e-6, rtol=1e-5
         )
     begun = saved(awake(model), tmp_path / "begun.ckpt")
     again = load_model(Path(begun))
     again.on_fit_start()  # a run that goes on
-    assert torch.equal(again.network.out[-1].weight, model.network.out[-1].weight)
+    assert torch.equal(again.network.backbone.out[-1].weight, model.network.backbone.out[-1].weight)
     saved(awake(edm), tmp_path / "edm.ckpt")
     again.on_fit_start()
-    torch.nn.init.normal_(edm.ema.module.out[-1].weight)
+    torch.nn.init.normal_(edm.ema.module.backbone.out[-1].weight)
     saved(edm, tmp_path / "edm.ckpt")
     with pytest.raises(InputError, match="not the teacher that this run began with"):
         again.on_fit_start()
@@ -193,24 +196,24 @@ def test_what_cannot_teach_is_one_clear_line(tmp_path):
 def test_one_step_is_the_function_of_pure_noise_and_the_next_corrects_the_image():
     torch.manual_seed(0)
     model = awake(ConsistencyModel(**TINY), std=0.1)
-    model.sampling = Sampling(clip=False)
+    model.sampling = SamplingOptions(clip=False)
     at = lambda level: torch.full((2,), level)  # noqa: E731
 
     def f(noisy, level):
         with torch.no_grad():
-            return model.denoise(model.network, noisy, at(level), None)
+            return model.network(noisy, at(level), None)
 
     noise, fresh = (randn(2, *SHAPE, generator=own) for own in [image_generators(0, range(2))] for _ in range(2))
     first = f(80 * noise, 80.0)
     torch.testing.assert_close(model.sample(2, generator=image_generators(0, range(2))), first.clamp(-1, 1))
     middle = ((80 ** (1 / 7) + 0.002 ** (1 / 7)) / 2) ** 7
-    model.sampling = Sampling(steps=2, clip=False)
+    model.sampling = SamplingOptions(steps=2, clip=False)
     second = f(first + middle * fresh, middle)
     torch.testing.assert_close(
         model.sample(2, generator=image_generators(0, range(2))), second.clamp(-1, 1), atol=1e-5, rtol=1e-4
     )
-    assert model.times(2, "exponential")[1] == pytest.approx(math.sqrt(80 * 0.002))
-    assert model.times(2, "quartic")[1] == pytest.approx(((80**0.25 + 0.002**0.25) / 2) ** 4)
+    assert model.spaced_times(2, "exponential")[1] == pytest.approx(math.sqrt(80 * 0.002))
+    assert model.spaced_times(2, "quartic")[1] == pytest.approx(((80**0.25 + 0.002**0.25) / 2) ** 4)
 
 
 def test_latents_lead_to_images_in_one_step_alone_and_nothing_leads_back():
@@ -218,8 +221,8 @@ def test_latents_lead_to_images_in_one_step_alone_and_nothing_leads_back():
     model = awake(ConsistencyModel(**TINY))
     latents = model.sample_latents(3, generator=image_generators(0, range(3)))
     assert torch.equal(model.decode(latents), model.sample(3, generator=image_generators(0, range(3))))
-    model.sampling = Sampling(steps=2)
-    with pytest.raises(InputError, match="take one step"):
+    model.sampling = SamplingOptions(steps=2)
+    with pytest.raises(InputError, match="use one step"):
         model.decode(latents)
     assert not isinstance(model, Encoder)
     assert not isinstance(model, DensityModel)  # f is no mean, so there is no flow to follow
@@ -242,7 +245,7 @@ def test_what_cannot_be_built_is_one_clear_line(options, words):
 
 def test_what_cannot_be_drawn_is_one_clear_line():
     model = ConsistencyModel(**TINY)
-    with pytest.raises(InputError, match="heun cannot draw from ConsistencyModel; those that can are multistep"):
-        model.sampling = Sampling(sampler="heun")
+    with pytest.raises(InputError, match="heun does not support ConsistencyModel; those that do are multistep"):
+        model.sampling = SamplingOptions(sampler="heun")
     with pytest.raises(InputError, match="steps is 0"):
-        model.sampling = Sampling(steps=0)
+        model.sampling = SamplingOptions(steps=0)

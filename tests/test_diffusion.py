@@ -10,10 +10,10 @@ import torch
 from lightning_gen.diffusion.adaptive import solve
 from lightning_gen.diffusion.coupling import optimal_transport
 from lightning_gen.diffusion.guidance import guided
-from lightning_gen.diffusion.preconditioning import preconditioning
-from lightning_gen.diffusion.prediction import image_of, target_of, weight_of
-from lightning_gen.diffusion.processes import DiscreteDiffusion, StraightPath, VarianceExploding, over_images
-from lightning_gen.diffusion.samplers import DDIM, Ancestral, ChurnedHeun, DPMSolver, Euler, Heun, point_of
+from lightning_gen.diffusion.preconditioning import EDMPreconditioning
+from lightning_gen.diffusion.prediction import loss_weight, predicted_x0, prediction_target
+from lightning_gen.diffusion.processes import DiscreteDiffusion, StraightPath, VarianceExploding, append_dims
+from lightning_gen.diffusion.samplers import DDIM, Ancestral, DPMSolver, Euler, Heun, StochasticHeun, make_timestep
 from lightning_gen.diffusion.schedules import make_betas
 from lightning_gen.diffusion.times import discrete_times, level_times, path_times
 from lightning_gen.errors import InputError
@@ -40,7 +40,7 @@ def test_schedules_against_diffusers_and_their_definition(schedule, theirs):
             2 * torch.sigmoid(torch.tensor(3.0)) - 1
         )
         torch.testing.assert_close(abar[torch.tensor([499, 99])], wanted[1:], atol=1e-6, rtol=1e-5)
-    with pytest.raises(InputError, match="2 times or more"):
+    with pytest.raises(InputError, match="at least 2 times"):
         make_betas(schedule, 1)
 
 
@@ -56,7 +56,7 @@ def test_noisy_images_are_diffusers():
     times = torch.tensor([0, 10, 500, 999])
     theirs = diffusers.DDPMScheduler(1000).add_noise(clean, noise, times)
     torch.testing.assert_close(PROCESSES["ddpm"].noisy(clean, noise, times.float()), theirs, atol=1e-5, rtol=0)
-    assert PROCESSES["ddpm"].mixture(torch.tensor(-1.0)) == (1.0, 0.0)
+    assert PROCESSES["ddpm"].alpha_sigma(torch.tensor(-1.0)) == (1.0, 0.0)
 
 
 @pytest.mark.parametrize("prediction", ["noise", "image", "v"])
@@ -64,26 +64,26 @@ def test_predictions_lead_back_to_the_image_and_their_errors_weigh_as_said(predi
     clean, noise = torch.randn(2, *SHAPE).double()
     times = torch.tensor([5.0, 100.0, 500.0, 900.0])
     process = PROCESSES["ddpm"]
-    alpha, sigma = map(over_images, process.mixture(times))
+    alpha, sigma = map(append_dims, process.alpha_sigma(times))
     noisy = process.noisy(clean, noise, times)
-    target = target_of(prediction, clean, noise, alpha, sigma)
-    torch.testing.assert_close(image_of(prediction, target, noisy, alpha, sigma), clean)
+    target = prediction_target(prediction, clean, noise, alpha, sigma)
+    torch.testing.assert_close(predicted_x0(prediction, target, noisy, alpha, sigma), clean)
     if prediction == "v":
         scheduler = diffusers.DDPMScheduler(1000)
         torch.testing.assert_close(target.float(), scheduler.get_velocity(clean, noise, times.long()).float())
     wrong = target + 0.1 * torch.randn_like(target)
     own = (wrong - target).square().mean((1, 2, 3))
-    image = (image_of(prediction, wrong, noisy, alpha, sigma) - clean).square().mean((1, 2, 3))
+    image = (predicted_x0(prediction, wrong, noisy, alpha, sigma) - clean).square().mean((1, 2, 3))
     snr = process.snr(times)
-    for weighting, of_image in (("snr", snr), ("min_snr", snr.clamp(max=5.0))):
-        torch.testing.assert_close(weight_of(weighting, prediction, snr) * own, of_image * image)
-    assert (weight_of("simple", prediction, snr) == 1).all()
+    for weighting, image_weight in (("snr", snr), ("min_snr", snr.clamp(max=5.0))):
+        torch.testing.assert_close(loss_weight(weighting, prediction, snr) * own, image_weight * image)
+    assert (loss_weight("simple", prediction, snr) == 1).all()
 
 
 def test_preconditioning_keeps_unit_variance_in_and_out():
     torch.manual_seed(0)
     sigma = torch.tensor([0.002, 0.1, 0.5, 3.0, 80.0]).double()
-    c = preconditioning(sigma, 0.5)
+    c = EDMPreconditioning(0.5).coefficients(sigma)
     clean, noise = 0.5 * torch.randn(5, 200_000).double(), torch.randn(5, 200_000).double()
     noisy = clean + sigma[:, None] * noise
     target = (clean - c.skip[:, None] * noisy) / c.out[:, None]
@@ -100,11 +100,11 @@ class Network:
         self.process = process
 
     def noise(self, noisy, times):
-        return torch.tanh(noisy * 1.3 + over_images(times) / 1000) * 0.9
+        return torch.tanh(noisy * 1.3 + append_dims(times) / 1000) * 0.9
 
     def __call__(self, noisy, times):
-        alpha, sigma = (over_images(share).to(noisy.dtype) for share in self.process.mixture(times))
-        return image_of("noise", self.noise(noisy, times), noisy, alpha, sigma)
+        alpha, sigma = (append_dims(share).to(noisy.dtype) for share in self.process.alpha_sigma(times))
+        return predicted_x0("noise", self.noise(noisy, times), noisy, alpha, sigma)
 
 
 def walk(scheduler, network, start, **options):
@@ -124,7 +124,7 @@ def test_ddim_and_dpm_solver_step_as_diffusers_do():
     network, start = Network(process), torch.randn(SHAPE, generator=torch.Generator().manual_seed(0)).double()
 
     def ours(sampler, times):
-        return sampler(process, network, lambda: pytest.fail("draws")).run(start, [*map(float, times), -1.0])
+        return sampler().bind(process, network, lambda: pytest.fail("draws")).run(start, [*map(float, times), -1.0])
 
     theirs = diffusers.DDIMScheduler(1000, **PLAIN)
     theirs.set_timesteps(20)
@@ -146,22 +146,22 @@ def test_ancestral_steps_are_diffusers_and_ddims_with_eta_1():
     theirs = diffusers.DDPMScheduler(1000, **PLAIN)
     theirs.set_timesteps(50)
     times = [*map(float, theirs.timesteps), -1.0]
-    ours = Ancestral(process, network, draws()).run(start, times)
+    ours = Ancestral().bind(process, network, draws()).run(start, times)
     generator = torch.Generator().manual_seed(1)
     torch.testing.assert_close(ours, walk(theirs, network, start, generator=generator), atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(DDIM(process, network, draws(), eta=1.0).run(start, times), ours)
+    torch.testing.assert_close(DDIM(eta=1.0).bind(process, network, draws()).run(start, times), ours)
 
 
 def test_the_posterior_is_that_of_a_gaussian():
     """q(x_s | x_t, x_0) by completing the square, from q(x_s | x_0) and q(x_t | x_s)."""
     process = ddpm()
-    now, after = point_of(process, 600.0), point_of(process, 350.0)
+    now, after = make_timestep(process, 600.0), make_timestep(process, 350.0)
     ratio = now.alpha / after.alpha
     between = now.sigma**2 - ratio**2 * after.sigma**2
     precision = 1 / after.sigma**2 + ratio**2 / between
     clean, noisy = 0.3, -0.8
     mean = (after.alpha * clean / after.sigma**2 + ratio * noisy / between) / precision
-    sampler = Ancestral(process, lambda x, t: torch.full_like(x, clean), lambda: torch.ones(1, 1, 1, 1))
+    sampler = Ancestral().bind(process, lambda x, t: torch.full_like(x, clean), lambda: torch.ones(1, 1, 1, 1))
     found = sampler.step(torch.full((1, 1, 1, 1), noisy), now, after).item()
     assert found == pytest.approx(mean + 1 / math.sqrt(precision), rel=1e-6)
 
@@ -179,7 +179,7 @@ VARIANCE = float((SHARES * (STDS**2 + MEANS**2)).sum()) - MEAN**2
 
 def exact(process):
     def denoise(noisy, times):
-        alpha, sigma = (over_images(share)[..., None].double() for share in process.mixture(times.double()))
+        alpha, sigma = (append_dims(share)[..., None].double() for share in process.alpha_sigma(times.double()))
         variance = alpha**2 * STDS**2 + sigma**2
         error = noisy[..., None] - alpha * MEANS
         share = (SHARES.log() - 0.5 * variance.log() - 0.5 * error**2 / variance).softmax(-1)
@@ -213,7 +213,7 @@ def start_of(name, num):
         ("edm", Euler, 200),
         ("edm", Heun, 40),
         ("edm", DPMSolver, 50),
-        ("edm", ChurnedHeun, 60),
+        ("edm", StochasticHeun, 60),
         ("edm", Ancestral, 400),
         ("flow", Euler, 200),
         ("flow", Heun, 40),
@@ -222,7 +222,7 @@ def start_of(name, num):
 def test_every_sampler_recovers_a_mixture(name, sampler, steps):
     torch.manual_seed(0)
     process, start = PROCESSES[name], start_of(name, 20_000)
-    found = sampler(process, exact(process), lambda: torch.randn_like(start)).run(start, grid_of(name, steps))
+    found = sampler().bind(process, exact(process), lambda: torch.randn_like(start)).run(start, grid_of(name, steps))
     assert found.mean().item() == pytest.approx(MEAN, abs=0.04)
     assert found.var().item() == pytest.approx(VARIANCE, rel=0.04)
     assert (found < 0).double().mean().item() == pytest.approx(float(SHARES[0]), abs=0.02)
@@ -238,7 +238,9 @@ def test_the_error_falls_at_the_methods_order(name, first, last, finest, sampler
 
     def end(sampler, steps):
         times = torch.linspace(first, last, steps + 1).double().tolist()
-        return sampler(process, exact(process), lambda: None).run(start / 80 * 5 if name == "edm" else start, times)
+        return (
+            sampler().bind(process, exact(process), lambda: None).run(start / 80 * 5 if name == "edm" else start, times)
+        )
 
     truth = end(Heun, finest)
     errors = [(end(sampler, steps) - truth).abs().mean().item() for steps in (32, 64)]
@@ -278,7 +280,7 @@ def test_guidance_mixes_the_conditional_and_the_unconditional_image_within_its_i
 
     def denoise(noisy, times, classes):
         seen.append(len(noisy))
-        return noisy * 0 + over_images(10 - classes @ torch.tensor([9.0, 8.0, 6.0]))
+        return noisy * 0 + append_dims(10 - classes @ torch.tensor([9.0, 8.0, 6.0]))
 
     noisy, classes = torch.randn(3, 1, 2, 2), torch.eye(3).flip(0)  # 4, 2 and 1; without a class 10
     times = torch.tensor([0.2, 0.5, 0.9])
@@ -310,7 +312,9 @@ def test_the_coupling_is_the_best_of_all_pairings():
 
 def test_the_adaptive_solver_keeps_its_tolerance_and_each_image_its_own_steps():
     process, start = PROCESSES["flow"], start_of("flow", 8)
-    truth = Heun(process, exact(process), lambda: None).run(start, torch.linspace(1, 1e-3, 4097).double().tolist())
+    truth = (
+        Heun().bind(process, exact(process), lambda: None).run(start, torch.linspace(1, 1e-3, 4097).double().tolist())
+    )
     errors, calls = [], []
     for tolerance in (1e-3, 1e-6):
         found, num = solve(process, exact(process), start, 1.0, 1e-3, tolerance, tolerance)

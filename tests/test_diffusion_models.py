@@ -6,13 +6,14 @@ import pytest
 import torch
 
 from lightning_gen.diffusion.coupling import optimal_transport
+from lightning_gen.diffusion.denoiser import Denoiser
 from lightning_gen.errors import InputError
-from lightning_gen.models import denoiser
-from lightning_gen.models.ddpm import DDPM
-from lightning_gen.models.edm import EDM
-from lightning_gen.models.flow_matching import FlowMatching
+from lightning_gen.models.diffusion import denoising
+from lightning_gen.models.diffusion.ddpm import DDPM
+from lightning_gen.models.diffusion.edm import EDM
+from lightning_gen.models.diffusion.flow_matching import FlowMatching
 from lightning_gen.noise import image_generators
-from lightning_gen.types import Batch, GradualSampler, Sampling
+from lightning_gen.types import Batch, IterativeGenerator, SamplingOptions
 
 SHAPE = (1, 8, 8)
 TINY = {"image_shape": SHAPE, "width": 8, "multipliers": (1, 2), "blocks": 1, "attention": ()}
@@ -40,7 +41,7 @@ class Answer(torch.nn.Module):
 
 
 def with_answer(model, answer):
-    model.network = Answer(answer)
+    model.network.backbone = Answer(answer)
     return model
 
 
@@ -71,7 +72,7 @@ def test_the_perfect_network_has_no_loss_and_gives_the_image_back(prediction, we
     noise = torch.randn(6, *SHAPE)
     model = DDPM(**TINY, prediction=prediction, weighting=weighting, schedule="cosine", num_times=200)
     times = torch.tensor([0.0, 1.0, 50.0, 100.0, 150.0, 198.0])
-    alpha, sigma = (share.float()[:, None, None, None] for share in model.process.mixture(times))
+    alpha, sigma = (share.float()[:, None, None, None] for share in model.process.alpha_sigma(times))
     answers = {"noise": noise, "image": clean, "v": alpha * noise - sigma * clean}
     seen = []
 
@@ -79,7 +80,9 @@ def test_the_perfect_network_has_no_loss_and_gives_the_image_back(prediction, we
         seen.append(time)
         return answers[prediction]
 
-    found = model.denoise(Answer(network), model.process.noisy(clean, noise, times), times, None)
+    found = Denoiser(Answer(network), model.network.preconditioning)(
+        model.process.noisy(clean, noise, times), times, None
+    )
     torch.testing.assert_close(found, clean, atol=2e-3, rtol=0)
     torch.testing.assert_close(seen[0], times * 5)  # the network's unit is a thousandth of the schedule
 
@@ -109,7 +112,9 @@ def test_edm_learns_at_log_normal_levels_and_its_first_guess_is_the_best_linear_
     assert logs.std() == pytest.approx(0.7, abs=0.02)
     noisy, sigma = torch.randn(3, *SHAPE), torch.tensor([0.1, 0.5, 4.0])
     share = (0.25 / (0.25 + sigma.square()))[:, None, None, None]
-    torch.testing.assert_close(model.denoise(Answer(network), noisy, sigma, None), share * noisy)
+    torch.testing.assert_close(
+        Denoiser(Answer(network), model.network.preconditioning)(noisy, sigma, None), share * noisy
+    )
 
 
 def test_flow_matching_pairs_noise_and_images_as_asked():
@@ -143,14 +148,14 @@ def test_a_share_of_the_classes_is_hidden_in_training_and_none_in_validation(kin
     model = kind(**TINY, conditional=True, num_classes=4, label_dropout=0.25)
     batch = Batch(torch.zeros(8000, *SHAPE), torch.arange(8000) % 4)
     torch.manual_seed(0)
-    classes = model.train().classes_of_batch(batch)
+    classes = model.train().training_classes(batch)
     shown = classes.sum(1)
     assert shown.unique().tolist() == [0, 1]
     assert 1 - shown.mean() == pytest.approx(0.25, abs=0.02)
     assert torch.equal(classes[shown > 0].argmax(1), batch.labels[shown > 0])
-    assert model.eval().classes_of_batch(batch).sum() == 8000
+    assert model.eval().training_classes(batch).sum() == 8000
     with pytest.raises(InputError, match="the batch has none"):
-        model.classes_of_batch(Batch(batch.images))
+        model.training_classes(Batch(batch.images))
 
 
 @models
@@ -161,7 +166,7 @@ def test_guidance_of_1_is_the_conditional_model_of_0_the_unconditional_one_and_m
     labels = torch.tensor([0, 1, 2, 0])
 
     def drawn(asked_labels=labels, **asked):
-        model.sampling = Sampling(steps=3, **asked)
+        model.sampling = SamplingOptions(steps=3, **asked)
         return model.sample(4, labels=asked_labels, generator=generators())
 
     assert torch.equal(drawn(), drawn(guidance=1.0))
@@ -176,19 +181,19 @@ def test_guidance_of_1_is_the_conditional_model_of_0_the_unconditional_one_and_m
 def test_every_sampler_of_a_model_draws_and_says_how_far_it_is(kind):
     torch.manual_seed(0)
     model = awake(kind(**TINY))
-    assert isinstance(model, GradualSampler)
+    assert isinstance(model, IterativeGenerator)
     pictures = {}
     for name in model.samplers:
         done = []
-        model.drawn = done.append
-        model.sampling = Sampling(sampler=name, steps=None if name == "adaptive" else 6)
+        model.progress_callback = done.append
+        model.sampling = SamplingOptions(sampler=name, steps=None if name == "adaptive" else 6)
         pictures[name] = model.sample(3, generator=image_generators(1, range(3)))
         assert sum(done) == pytest.approx(3)
         assert pictures[name].isfinite().all()
         assert pictures[name].abs().max() <= 1
     torch.testing.assert_close(pictures["ddim"], pictures["euler"], atol=1e-4, rtol=1e-4)
     assert not torch.allclose(pictures["ddim"], pictures["ancestral"], atol=1e-2)
-    model.sampling = Sampling(sampler="ddim", steps=6, eta=1.0)
+    model.sampling = SamplingOptions(sampler="ddim", steps=6, eta=1.0)
     torch.testing.assert_close(
         model.sample(3, generator=image_generators(1, range(3))), pictures["ancestral"], atol=1e-4, rtol=1e-4
     )
@@ -200,22 +205,24 @@ def test_clipping_keeps_every_guess_in_the_images_range(kind):
     model = awake(kind(**TINY, conditional=True, num_classes=3), std=0.1)
     noisy, times = 3 * torch.randn(4, *SHAPE), torch.full((4,), 0.9)
     for classes in (None, torch.eye(3)[[0, 1, 2, 0]]):
-        model.sampling = Sampling(clip=False, guidance=3.0)
-        loose = model.denoiser(model.network, classes)(noisy, times)
-        model.sampling = Sampling(clip=True, guidance=3.0)
-        assert loose.abs().max() > 1
-        assert torch.equal(model.denoiser(model.network, classes)(noisy, times), loose.clamp(-1, 1))
+        found = []
+        for clip in (False, True):
+            model.sampling = SamplingOptions(clip=clip, guidance=3.0)
+            with model.sampler(classes, model.reject_noise) as sampler:
+                found.append(sampler.denoise(noisy, times))
+        assert found[0].abs().max() > 1
+        assert torch.equal(found[1], found[0].clamp(-1, 1))
 
 
 @models
 def test_samples_are_the_same_in_whatever_parts_they_are_drawn(kind, monkeypatch):
     torch.manual_seed(0)
     model = awake(kind(**TINY, conditional=True, num_classes=3))
-    model.sampling = Sampling(sampler="ancestral", steps=3)
+    model.sampling = SamplingOptions(sampler="ancestral", steps=3)
     labels = torch.tensor([0, 1, 2, 1, 0])
     for asked in (None, labels):
         whole = model.sample(5, labels=asked, generator=image_generators(0, range(5)))
-        monkeypatch.setattr(denoiser, "CHUNK", 2)
+        monkeypatch.setattr(denoising, "SAMPLING_BATCH", 2)
         parts = model.sample(5, labels=asked, generator=image_generators(0, range(5)))
         monkeypatch.undo()
         torch.testing.assert_close(whole, parts, atol=1e-5, rtol=1e-4)
@@ -232,7 +239,7 @@ def test_latents_are_the_noise_that_a_deterministic_sampler_starts_from(kind):
     latents = conditional.sample_latents(3, generator=image_generators(0, range(3)))
     assert latents.shape == (3, 67)
     assert torch.equal(conditional.decode(latents), conditional.sample(3, generator=image_generators(0, range(3))))
-    plain.sampling = Sampling(sampler="ancestral")
+    plain.sampling = SamplingOptions(sampler="ancestral")
     with pytest.raises(InputError, match="ancestral draws fresh noise"):
         plain.decode(torch.randn(2, 64))
 
@@ -240,17 +247,17 @@ def test_latents_are_the_noise_that_a_deterministic_sampler_starts_from(kind):
 @pytest.mark.parametrize(
     ("kind", "asked", "words"),
     [
-        (DDPM, {"sampler": "adaptive"}, "adaptive cannot draw from DDPM; those that can are ancestral, ddim"),
-        (FlowMatching, {"sampler": "dpm_solver"}, "dpm_solver cannot draw from FlowMatching"),
-        (EDM, {"sampler": "nonsense"}, "nonsense cannot draw from EDM"),
+        (DDPM, {"sampler": "adaptive"}, "adaptive does not support DDPM; those that do are ancestral, ddim"),
+        (FlowMatching, {"sampler": "dpm_solver"}, "dpm_solver does not support FlowMatching"),
+        (EDM, {"sampler": "nonsense"}, "nonsense does not support EDM"),
         (DDPM, {"steps": 101}, "steps is 101; the model's schedule has 100 times"),
         (FlowMatching, {"steps": 0}, "steps is 0; it must be at least 1"),
-        (DDPM, {"spacing": "karras"}, "DDPM knows no spacing karras; it knows leading, trailing, linspace"),
+        (DDPM, {"spacing": "karras"}, "DDPM has no spacing karras; it has leading, trailing, linspace"),
         (EDM, {"sampler": "adaptive", "steps": 5}, "adaptive chooses its own steps"),
         (DDPM, {"eta": 0.5}, "the sampler dpm_solver has no eta"),
         (EDM, {"sampler": "heun", "churn": 3.0}, "the sampler heun has no churn"),
         (DDPM, {"sampler": "ddim", "eta": -1.0}, "eta is -1.0"),
-        (DDPM, {"sampler": "ddim", "eta": 1.5}, "eta is 1.5; it lies from 0"),
+        (DDPM, {"sampler": "ddim", "eta": 1.5}, "eta is 1.5; it must lie between 0"),
         (FlowMatching, {"guidance": 2.0}, "guidance is given, and this FlowMatching is unconditional"),
         (EDM, {"guidance_interval": (0.1, 1.0)}, "guidance_interval is given, and this EDM is unconditional"),
     ],
@@ -259,32 +266,34 @@ def test_what_cannot_be_drawn_is_one_clear_line_and_changes_nothing(kind, asked,
     model = kind(**TINY, **({"num_times": 100} if kind is DDPM else {}))
     before = model.sampling
     with pytest.raises(InputError, match=words) as error:
-        model.sampling = Sampling(**asked)
+        model.sampling = SamplingOptions(**asked)
     assert "\n" not in str(error.value)
     assert model.sampling == before
 
 
 def test_what_is_not_asked_for_is_the_models_own_choice():
     model = EDM(**TINY)
-    assert model.sampling == EDM.usual
-    model.sampling = Sampling(sampler="stochastic_heun", steps=7)
+    assert model.sampling == EDM.default_sampling
+    model.sampling = SamplingOptions(sampler="stochastic_heun", steps=7)
     assert (model.sampling.sampler, model.sampling.steps, model.sampling.spacing) == ("stochastic_heun", 7, "karras")
-    model.sampling = Sampling()
-    assert model.sampling == EDM.usual
+    model.sampling = SamplingOptions()
+    assert model.sampling == EDM.default_sampling
     with pytest.raises(InputError, match="guidance_interval is 2 to 1"):
-        EDM(**TINY, conditional=True, num_classes=2).sampling = Sampling(guidance=2.0, guidance_interval=(2.0, 1.0))
-    with pytest.raises(InputError, match="guidance is 1, which is none"):
-        EDM(**TINY, conditional=True, num_classes=2).sampling = Sampling(guidance_interval=(1.0, 2.0))
+        EDM(**TINY, conditional=True, num_classes=2).sampling = SamplingOptions(
+            guidance=2.0, guidance_interval=(2.0, 1.0)
+        )
+    with pytest.raises(InputError, match="guidance is 1, which is no guidance"):
+        EDM(**TINY, conditional=True, num_classes=2).sampling = SamplingOptions(guidance_interval=(1.0, 2.0))
     sure = EDM(**TINY, conditional=True, num_classes=2, label_dropout=0.0)
     with pytest.raises(InputError, match="this EDM was trained with label_dropout 0"):
-        sure.sampling = Sampling(guidance=2.0)
-    sure.sampling = Sampling(guidance=1.0)
+        sure.sampling = SamplingOptions(guidance=2.0)
+    sure.sampling = SamplingOptions(guidance=1.0)
 
 
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: DDPM(**TINY, num_times=1), "2 times or more"),
+        (lambda: DDPM(**TINY, num_times=1), "at least 2 times"),
         (lambda: DDPM(**TINY, gamma=0.0), "model.gamma is 0.0"),
         (lambda: EDM(**TINY, sigma_min=1.0, sigma_max=0.5), "sigma_min below sigma_max"),
         (lambda: FlowMatching(**TINY, logit_std=0.0), "model.logit_std is 0.0"),

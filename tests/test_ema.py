@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from lightning_gen.models.checkpoint import load_model
-from lightning_gen.models.dcgan import DCGAN
 from lightning_gen.models.ema import ImageEMA
+from lightning_gen.models.gans.dcgan import DCGAN
 from lightning_gen.noise import image_generators
 from tests.helpers import loader, trainer
 

@@ -10,17 +10,23 @@ from torch import nn
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal, kl_divergence
 
 from lightning_gen.cli import main
-from lightning_gen.diffusion.adaptive import check_double, velocity_of
-from lightning_gen.diffusion.likelihood import START, bound, flow_log_prob, level_log_likelihood, with_divergence
+from lightning_gen.diffusion.adaptive import check_float64, velocity_of
+from lightning_gen.diffusion.likelihood import (
+    START,
+    flow_log_prob,
+    level_log_likelihood,
+    variational_bound,
+    with_divergence,
+)
 from lightning_gen.diffusion.processes import DiscreteDiffusion, StraightPath, VarianceExploding
-from lightning_gen.diffusion.samplers import Ancestral, point_of, posterior_sigma
+from lightning_gen.diffusion.samplers import Ancestral, make_timestep, posterior_sigma
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation.likelihood import score_likelihood
 from lightning_gen.images import LEVEL, to_float
-from lightning_gen.models.dcgan import DCGAN
-from lightning_gen.models.ddpm import DDPM
-from lightning_gen.models.edm import EDM
-from lightning_gen.models.flow_matching import FlowMatching
+from lightning_gen.models.diffusion.ddpm import DDPM
+from lightning_gen.models.diffusion.edm import EDM
+from lightning_gen.models.diffusion.flow_matching import FlowMatching
+from lightning_gen.models.gans.dcgan import DCGAN
 from lightning_gen.noise import image_generators, mix_seed, randn, uniform
 from lightning_gen.types import DensityModel
 from tests.test_cli import CONFIGS, lines_of
@@ -44,7 +50,7 @@ def signs(num, *shape, seed=0):
 def test_the_log_density_of_a_mixture_is_exact_also_under_inference_mode(name):
     """Of a mixture of two Gaussians in each pixel, whose Jacobian is diagonal: one probe is exact."""
     process, last = CONTINUOUS[name]
-    begin = point_of(process, START)
+    begin = make_timestep(process, START)
     blurred = Normal(MEANS, (STDS**2 + (begin.sigma / begin.alpha) ** 2).sqrt())
     truth = MixtureSameFamily(Categorical(SHARES), blurred)
     images = torch.randn(6, 1, 2, 3, generator=torch.Generator().manual_seed(0)).double()
@@ -69,7 +75,7 @@ def test_the_log_density_of_correlated_pixels_is_exact_and_probes_only_scatter_a
     mean = torch.tensor([0.2, -0.4, 0.1]).double()
 
     def denoise(noisy, times):  # E[x_0 | x_t] of a Gaussian
-        alpha, sigma = (share[:, None, None] for share in process.mixture(times.double()))
+        alpha, sigma = (share[:, None, None] for share in process.alpha_sigma(times.double()))
         gain = alpha * covariance @ (alpha**2 * covariance + sigma**2 * torch.eye(3)).inverse()
         return (mean + (gain @ (noisy.flatten(1) - alpha[..., 0] * mean)[..., None])[..., 0]).reshape(noisy.shape)
 
@@ -145,7 +151,7 @@ def exact_of_levels(process):
     values = to_float(ATOMS.to(torch.uint8)).double().flatten()
 
     def denoise(noisy, times):
-        alpha, sigma = (share[:, None, None, None, None] for share in process.mixture(times))
+        alpha, sigma = (share[:, None, None, None, None] for share in process.alpha_sigma(times))
         share = (MASSES.log() - 0.5 * ((noisy[..., None] - alpha * values) / sigma).square()).softmax(-1)
         return (share * values).sum(-1)
 
@@ -157,7 +163,7 @@ def bound_of_levels(num_times, num=None, images=2000, seed=0):
     generator = torch.Generator().manual_seed(seed)
     clean = to_float(ATOMS.repeat(images, 1, 1, 1).to(torch.uint8)).double()
     places = torch.rand(len(clean), num or num_times - 1, generator=generator)
-    found = bound(
+    found = variational_bound(
         process,
         exact_of_levels(process),
         clean,
@@ -181,7 +187,7 @@ def test_a_few_times_estimate_the_whole_bound_without_a_bias():
 
     def of(places):
         images = clean[: len(places)]
-        return bound(process, lambda noisy, times: images / 2, images, places, lambda: images)
+        return variational_bound(process, lambda noisy, times: images / 2, images, places, lambda: images)
 
     whole = of(torch.rand(1, 19)).item()
     places = (torch.arange(tries).double() + 0.5) / tries
@@ -202,10 +208,10 @@ def test_each_term_is_the_divergence_of_ancestral_steps():
 
     def step(image, noisy, now, after):
         """What the sampler makes of an image in place of the denoiser's, without noise, and its standard deviation."""
-        mean = Ancestral(process, lambda *_: image, lambda: torch.zeros_like(noisy)).step(noisy, now, after)
+        mean = Ancestral().bind(process, lambda *_: image, lambda: torch.zeros_like(noisy)).step(noisy, now, after)
         return Independent(Normal(mean, posterior_sigma(now, after)), 3)
 
-    points = [point_of(process, float(time)) for time in (0, 1, 2)]
+    points = [make_timestep(process, float(time)) for time in (0, 1, 2)]
     noisy = [point.alpha * clean + point.sigma * noise for point, noise in zip(points, noises, strict=True)]
     denoised = [denoise(image, torch.full((2,), float(time))) for time, image in enumerate(noisy)]
     last = Independent(Normal(points[2].alpha * clean, points[2].sigma), 3)
@@ -214,7 +220,7 @@ def test_each_term_is_the_divergence_of_ancestral_steps():
         now, after = points[time], points[time - 1]
         wanted += kl_divergence(step(clean, noisy[time], now, after), step(denoised[time], noisy[time], now, after))
     wanted -= level_log_likelihood(denoised[0], posterior_sigma(points[1], points[0]), clean)
-    found = bound(process, denoise, clean, torch.rand(2, 2), iter(noises).__next__)
+    found = variational_bound(process, denoise, clean, torch.rand(2, 2), iter(noises).__next__)
     torch.testing.assert_close(found, -wanted)
 
 
@@ -317,9 +323,9 @@ def test_ddpms_bound_is_of_levels_by_all_its_times_or_some():
     generators = image_generators(mix_seed(0, "latents"), range(40))
     places = uniform(40, 29, generator=generators)
     with torch.no_grad():
-        clipped = bound(
+        clipped = variational_bound(
             model.process,
-            lambda noisy, times: model.denoise(model.network, noisy, times, None).clamp(-1, 1),
+            lambda noisy, times: model.network(noisy, times, None).clamp(-1, 1),
             batch,
             places,
             lambda: randn(*batch.shape, generator=generators),
@@ -371,6 +377,6 @@ def test_evaluate_gives_bits_of_a_trained_flow(tmp_path, capsys):
 
 
 def test_a_device_without_float64_is_one_clear_line():
-    check_double(torch.device("cpu"))
+    check_float64(torch.device("cpu"))
     with pytest.raises(InputError, match="float64, which mps does not have"):
-        check_double(torch.device("mps"))
+        check_float64(torch.device("mps"))

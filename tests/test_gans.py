@@ -12,19 +12,19 @@ from torch.optim import Adam
 from lightning_gen.data import ImageData
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation import make_extractor, score_sampler
-from lightning_gen.models.acgan import ACGAN
 from lightning_gen.models.adversarial import frozen
-from lightning_gen.models.conditional_gan import ConditionalGAN
-from lightning_gen.models.dcgan import DCGAN
-from lightning_gen.models.gan import GAN
-from lightning_gen.models.latent_gan import LatentGAN
-from lightning_gen.models.lsgan import LSGAN
-from lightning_gen.models.projection_gan import ProjectionGAN
-from lightning_gen.models.r1gan import R1GAN
-from lightning_gen.models.sngan import SNGAN
-from lightning_gen.models.unrolled_gan import DifferentiableAdam, UnrolledGAN
-from lightning_gen.models.wgan import WGAN
-from lightning_gen.models.wgan_gp import WGANGP
+from lightning_gen.models.gans.acgan import ACGAN
+from lightning_gen.models.gans.conditional_gan import ConditionalGAN
+from lightning_gen.models.gans.dcgan import DCGAN
+from lightning_gen.models.gans.gan import GAN
+from lightning_gen.models.gans.latent_gan import LatentGAN
+from lightning_gen.models.gans.lsgan import LSGAN
+from lightning_gen.models.gans.projection_gan import ProjectionGAN
+from lightning_gen.models.gans.r1gan import R1GAN
+from lightning_gen.models.gans.sngan import SNGAN
+from lightning_gen.models.gans.unrolled_gan import DifferentiableAdam, UnrolledGAN
+from lightning_gen.models.gans.wgan import WGAN
+from lightning_gen.models.gans.wgan_gp import WGANGP
 from lightning_gen.networks.discriminator import ProjectionHead
 from lightning_gen.networks.views import add_noise, label_planes, pack
 from lightning_gen.noise import image_generators, integers
@@ -73,7 +73,7 @@ class Spied(R1GAN):
     def discriminator_penalty(self, batch, fakes):
         loss = super().discriminator_penalty(batch, fakes)
         with torch.no_grad():
-            self.calls.append((self.batches_seen, self.judge(batch.images, batch.labels).dtype, fakes.dtype))
+            self.calls.append((self.batches_seen, self.logits(batch.images, batch.labels).dtype, fakes.dtype))
         return loss
 
 
@@ -91,7 +91,7 @@ def test_a_lazy_penalty_has_as_many_times_the_weight():
     third = R1GAN(SHAPE, **SMALL, penalty_every=3, gamma=2.0)
     third.load_state_dict(every.state_dict())
     batch = batch_of()
-    once, lazy = every.penalise(batch, batch.images), third.penalise(batch, batch.images)
+    once, lazy = every.weighted_penalty(batch, batch.images), third.weighted_penalty(batch, batch.images)
     torch.testing.assert_close(lazy.total, 3 * once.total)
     torch.testing.assert_close(lazy.terms["r1"], once.terms["r1"])
     torch.testing.assert_close(once.total, once.terms["r1"])  # gamma / 2 = 1
@@ -134,7 +134,7 @@ def test_every_layer_of_a_spectrally_normalised_discriminator_has_norm_one(netwo
     trainer().fit(model, loader(60))
     with torch.no_grad():
         for _ in range(500):  # a step of the power method each
-            model.judge(batch_of().images, None)
+            model.logits(batch_of().images, None)
     layers = [m for m in model.discriminator.modules() if parametrize.is_parametrized(m, "weight")]
     assert len(layers) >= 4
     for layer in layers:
@@ -176,7 +176,7 @@ def test_the_asked_class_changes_the_image_and_the_noise_stays(model):
 def test_the_training_latents_have_the_batchs_classes():
     model = ConditionalGAN(SHAPE, **SMALL, **CLASSES)
     batch = batch_of()
-    assert torch.equal(model.latents_like(batch)[:, 6:].argmax(1), batch.labels)
+    assert torch.equal(model.latents_for(batch)[:, 6:].argmax(1), batch.labels)
 
 
 def test_classes_are_drawn_evenly_and_from_each_images_own_generator():
@@ -224,10 +224,10 @@ def test_the_projection_is_the_inner_product_with_the_classs_vector():
 def test_the_auxiliary_classifier_scores_each_image_of_a_pack():
     model = ACGAN(SHAPE, **SMALL, **CLASSES, packing=2)
     batch = batch_of()
-    logits, classes = model.judge_and_classify(batch.images, batch.labels)
+    logits, classes = model.logits_and_class_scores(batch.images, batch.labels)
     assert logits.shape == (4,)
     assert classes.shape == (8, 10)
-    outputs = model.outputs(batch.images, batch.labels)
+    outputs = model.discriminator_outputs(batch.images, batch.labels)
     torch.testing.assert_close(classes[3], outputs[1, 11:21], atol=1e-4, rtol=1e-3)
 
 
@@ -344,7 +344,7 @@ def test_the_discriminator_never_sees_an_image_without_its_remedies(case, monkey
     """Real images, fakes in both turns, penalties and unrolled steps: all go through every view."""
     model = case.build(0, instance_noise=0.3, augment=("translation",), n_critic=1)
     seen, shown = [], []
-    model.views.append(lambda images: shown.append(images.shape) or images + 100)
+    model.input_transforms.append(lambda images: shown.append(images.shape) or images + 100)
     body = model.discriminator.body
     forward = body.forward
     monkeypatch.setattr(body, "forward", lambda images: seen.append(images[:, 0].mean().item()) or forward(images))
@@ -364,10 +364,10 @@ def test_instance_noise_fades_over_the_images():
     images = torch.zeros(64, *SHAPE)
     for images_seen, sigma in ((0, 0.5), (500, 0.25), (1000, 0.0), (5000, 0.0)):
         model.images_seen = images_seen
-        assert model.shown(images, None).std().item() == pytest.approx(sigma, rel=0.05)
+        assert model.discriminator_input(images, None).std().item() == pytest.approx(sigma, rel=0.05)
     lasting = DCGAN(SHAPE, **SMALL, instance_noise=0.5)
     lasting.images_seen = 10**9
-    assert lasting.shown(images, None).std().item() == pytest.approx(0.5, rel=0.05)
+    assert lasting.discriminator_input(images, None).std().item() == pytest.approx(0.5, rel=0.05)
     assert add_noise(images, 0.0) is images
 
 
@@ -378,7 +378,7 @@ def test_a_discriminator_that_compares_can_tell_a_collapsed_batch():
     for kind, differs in (("none", False), ("discrimination", True), ("stddev", True)):
         torch.manual_seed(0)
         model = DCGAN(SHAPE, **SMALL, discriminator_norm="none", minibatch=kind)
-        change = (model.judge(images, None)[0] - model.judge(alike, None)[0]).abs().item()
+        change = (model.logits(images, None)[0] - model.logits(alike, None)[0]).abs().item()
         assert (change > 1e-5) == differs, kind
 
 

@@ -11,7 +11,7 @@ from lightning_gen.models.adversarial import AdversarialModule, frozen
 from lightning_gen.models.base import GenerativeModule
 from lightning_gen.models.checkpoint import load_model
 from lightning_gen.noise import image_generators
-from lightning_gen.types import Batch, Decoder, Encoder, LatentSampler, Reconstructor, Sampler
+from lightning_gen.types import Batch, Decoder, Encoder, ImageGenerator, LatentGenerator, Reconstructor
 from tests.cases import CASES, Case
 from tests.helpers import loader, on_ranks, trainer
 
@@ -23,7 +23,7 @@ battery = pytest.mark.parametrize(("case", "variant"), ROWS)
 
 def output(model: GenerativeModule) -> torch.Tensor:
     """What a model makes from a fixed seed, by whatever capability it has."""
-    if isinstance(model, Sampler):
+    if isinstance(model, ImageGenerator):
         return model.sample(5, generator=image_generators(3, range(5)))
     assert isinstance(model, Reconstructor)
     return model.reconstruct(next(iter(loader(size=5))).images)
@@ -84,7 +84,7 @@ def test_output_has_the_images_shape_and_range(case, variant):
         shape = (1 + 2 * (i % 2), side, side)
         model = case.build(variant, image_shape=shape)
         real = torch.rand(3, *shape) * 2 - 1
-        images = model.sample(3) if isinstance(model, Sampler) else model.reconstruct(real)
+        images = model.sample(3) if isinstance(model, ImageGenerator) else model.reconstruct(real)
         assert images.shape == (3, *shape)
         assert images.dtype == torch.float32
         assert images.min() >= -1
@@ -95,7 +95,7 @@ def test_output_has_the_images_shape_and_range(case, variant):
 @battery
 def test_samples_are_reproducible_and_know_no_batch_mates(case, variant):
     model, _ = fitted(case, variant)
-    if not isinstance(model, Sampler):
+    if not isinstance(model, ImageGenerator):
         pytest.skip("draws no samples")
     together = model.sample(5, generator=image_generators(3, range(5)))
     assert torch.equal(together, model.sample(5, generator=image_generators(3, range(5))))
@@ -110,7 +110,7 @@ def test_samples_are_reproducible_and_know_no_batch_mates(case, variant):
 def test_making_images_leaves_modes_and_the_running_statistics_alone(case, variant):
     model, _ = fitted(case, variant)
     model.train()
-    model.producer().eval()
+    model.network.eval()
     modes = [module.training for module in model.modules()]
     state = {name: value.clone() for name, value in model.state_dict().items()}
     output(model)
@@ -233,11 +233,11 @@ def test_two_processes_agree_on_weights_and_differ_in_noise(case, variant, two_p
 
 def test_every_capability_is_had_by_some_model():
     models = [case.build() for case in CASES]
-    for capability in (Sampler, Reconstructor, Encoder, Decoder, LatentSampler):
+    for capability in (ImageGenerator, Reconstructor, Encoder, Decoder, LatentGenerator):
         assert any(isinstance(model, capability) for model in models)
     autoencoder = CASES[0].build()
     assert isinstance(autoencoder, Reconstructor)
-    assert not isinstance(autoencoder, Sampler)
+    assert not isinstance(autoencoder, ImageGenerator)
 
 
 def test_every_model_and_every_config_has_a_row():
@@ -254,4 +254,4 @@ def test_every_model_and_every_config_has_a_row():
     for case in CASES:
         for name in case.configs:
             config = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
-            assert config["model"]["class_path"] == f"{case.model.__module__}.{case.model.__qualname__}"
+            assert config["model"]["class_path"] == case.model.__name__

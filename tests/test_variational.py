@@ -11,11 +11,11 @@ from torch.distributions import MultivariateNormal
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation.likelihood import LEVEL, score_likelihood
 from lightning_gen.images import to_float
-from lightning_gen.models.beta_vae import BetaVAE
-from lightning_gen.models.conditional_vae import ConditionalVAE
-from lightning_gen.models.iwae import IWAE
-from lightning_gen.models.vae import VAE
-from lightning_gen.models.variational import Posterior
+from lightning_gen.models.autoencoders.beta_vae import BetaVAE
+from lightning_gen.models.autoencoders.conditional_vae import ConditionalVAE
+from lightning_gen.models.autoencoders.iwae import IWAE
+from lightning_gen.models.autoencoders.vae import VAE
+from lightning_gen.networks.variational import Posterior
 from lightning_gen.noise import image_generators, mix_seed, uniform
 from lightning_gen.types import Batch, LikelihoodModel
 from tests.helpers import loader
@@ -52,9 +52,7 @@ def linear_gaussian(model_class=VAE, off: float = 0.0, **options):
     encoder.weight.data = torch.cat([torch.diag(variances) @ weight.T / SIGMA**2, torch.zeros(LATENT, 6)])
     encoder.bias.data = torch.cat([-torch.diag(variances) @ weight.T @ bias / SIGMA**2, variances.log()])
     encoder.bias.data[:LATENT] += off
-    flat = Flat(decoder, SHAPE)
-    flat.log_sigma = model.networks["decoder"].log_sigma
-    model.networks["encoder"], model.networks["decoder"] = Flat(encoder, (2 * LATENT,)), flat
+    model.network.encoder, model.network.decoder = Flat(encoder, (2 * LATENT,)), Flat(decoder, SHAPE)
     return model, MultivariateNormal(bias, covariance)
 
 
@@ -80,8 +78,10 @@ def test_the_bound_is_tight_at_the_exact_posterior_and_below_elsewhere():
 
     def bound(model, num=20_000):
         with torch.no_grad():
-            log_likelihood, kl = model.bound(Batch(images.repeat_interleave(num, 0)))
-        return (log_likelihood - kl.sum(1)).unflatten(0, (5, num)).mean(1)
+            repeated = images.repeat_interleave(num, 0)
+            posterior = model.network.posterior(repeated)
+            [log_likelihood] = model.network.log_likelihood(repeated, posterior.sample())
+        return (log_likelihood - posterior.kl().sum(1)).unflatten(0, (5, num)).mean(1)
 
     model, exact = linear_gaussian()
     torch.testing.assert_close(bound(model), exact.log_prob(images.flatten(1)), atol=0.05, rtol=0)
@@ -136,7 +136,7 @@ def test_weak_likelihoods_are_flagged_and_senseless_ones_refused():
     assert "relaxation" in card.flags["elbo"]
     assert all(word in card.flags["nll"] for word in ("relaxation", "loose"))
     broken = VAE((1, 8, 8), width=2, latent_dim=3)
-    nn.init.constant_(broken.networks["decoder"].layers[-1].bias, math.nan)
+    nn.init.constant_(broken.network.decoder.layers[-1].bias, math.nan)
     with pytest.raises(InputError, match="likelihoods of 4 of 4 images are not finite"):
         score_likelihood(broken, grey, importance_samples=3)
     black = score_likelihood(model, Stored(torch.zeros(4, 1, 8, 8, dtype=torch.uint8)), importance_samples=3)
@@ -167,7 +167,7 @@ def gradients(estimator: str, images: torch.Tensor, repeats: int) -> dict[str, t
     model, _ = linear_gaussian(IWAE, off=0.5, num_importance=4, estimator=estimator)
     torch.manual_seed(1)
     model.loss(Batch(images.repeat(repeats, 1, 1, 1))).total.backward()
-    return {name: p.grad for name, p in model.networks.named_parameters()}
+    return {name: p.grad for name, p in model.network.named_parameters()}
 
 
 def test_both_gradients_of_the_importance_weighted_bound_agree_and_dreg_varies_less():
@@ -182,7 +182,7 @@ def test_both_gradients_of_the_importance_weighted_bound_agree_and_dreg_varies_l
             model, _ = linear_gaussian(IWAE, num_importance=64, estimator=estimator)  # at the exact posterior
             torch.manual_seed(seed)
             model.loss(Batch(images)).total.backward()
-            found.append(model.networks["encoder"].layers[0].bias.grad)
+            found.append(model.network.encoder.layers[0].bias.grad)
         return torch.stack(found).std(0).sum().item()
 
     assert spread("dreg") < 1e-4 < spread("standard")  # there every path derivative is zero
@@ -243,7 +243,7 @@ def test_beta_weighs_the_kl_and_capacity_is_its_target():
 
 def test_sigma_is_learned_for_a_gaussian_likelihood_and_only_then():
     def log_sigma(**options):
-        return VAE((1, 8, 8), width=2, **options).networks["decoder"].log_sigma
+        return VAE((1, 8, 8), width=2, **options).network.log_sigma
 
     assert isinstance(log_sigma(likelihood="gaussian"), nn.Parameter)
     fixed = log_sigma(likelihood="gaussian", sigma=0.1)
@@ -258,11 +258,11 @@ def test_training_begins_with_the_mean_image(network, likelihood):
     torch.manual_seed(0)
     model = VAE((1, 16, 16), network=network, hidden=(8,), width=2, latent_dim=3, likelihood=likelihood)
     images = next(iter(loader(size=64))).images
-    model.centre(images)
-    for module in model.networks["decoder"].layers[:-1].modules():
+    model.network.initialise_output(images)
+    for module in model.network.decoder.layers[:-1].modules():
         if hasattr(module, "weight"):
             nn.init.zeros_(module.weight)
-    model.networks["decoder"].layers[-1].weight.data.zero_()
+    model.network.decoder.layers[-1].weight.data.zero_()
     decoded = model.decode(torch.randn(2, 3))
     mean = images.mean(0) if network == "mlp" else images.mean().expand(1, 16, 16)
     torch.testing.assert_close(decoded, mean.expand(2, 1, 16, 16))
@@ -294,8 +294,8 @@ def test_a_conditional_vae_encodes_with_the_class_and_draws_what_it_is_asked_for
         (VAE, {"latent_dim": 0}, "at least 1"),
         (BetaVAE, {"beta": -1.0}, "must not be negative"),
         (BetaVAE, {"capacity": 5.0}, "at least 0 and 1"),
-        (BetaVAE, {"capacity_images": 5}, "both or none"),
-        (BetaVAE, {"capacity": 5.0, "capacity_images": 5, "free_bits": 0.1}, "takes the place"),
+        (BetaVAE, {"capacity_images": 5}, "both or neither"),
+        (BetaVAE, {"capacity": 5.0, "capacity_images": 5, "free_bits": 0.1}, "replaces"),
         (IWAE, {"num_importance": 0}, "at least 1"),
         (ConditionalVAE, {"num_classes": 0}, "has none"),
     ],

@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 
 from lightning_gen.errors import InputError
-from lightning_gen.models.vqvae import VQVAE
+from lightning_gen.models.autoencoders.vqvae import VQVAE
 from lightning_gen.networks.masked import GatedPixelCNN, inverse_cdf
 from lightning_gen.networks.vq import EPSILON, VectorQuantiser, perplexity
 from lightning_gen.noise import image_generators, uniform
-from lightning_gen.types import Batch, Decoder, Encoder, LatentSampler, Reconstructor, Sampler, Tokenizer
+from lightning_gen.types import Batch, Decoder, Encoder, ImageGenerator, LatentGenerator, Reconstructor, Tokenizer
 from tests.helpers import loader, on_ranks, trainer
 
 TINY = {"image_shape": (1, 16, 16), "codebook_size": 8, "code_dim": 3, "width": 4, "prior_width": 8, "prior_layers": 2}
@@ -278,8 +278,8 @@ def test_codes_and_back_is_the_reconstruction():
     latents = model.encode(images)
     assert latents.shape == (8, 3, 4, 4)
     assert torch.equal(model.decode(latents), model.reconstruct(images))
-    assert found_in(rows_of(latents), model.networks.quantiser.codebook.T[None, :, :, None]).all()
-    for capability in (Sampler, Reconstructor, Encoder, Decoder, LatentSampler, Tokenizer):
+    assert found_in(rows_of(latents), model.network.quantiser.codebook.T[None, :, :, None]).all()
+    for capability in (ImageGenerator, Reconstructor, Encoder, Decoder, LatentGenerator, Tokenizer):
         assert isinstance(model, capability)
 
 
@@ -311,24 +311,24 @@ def test_the_total_and_its_terms():
     torch.testing.assert_close(loss.total, terms["reconstruction"] + 0.7 * terms["commitment"] + terms["prior"])
     torch.testing.assert_close(terms["reconstruction"], F.mse_loss(model.reconstruct(images), images))
     codes = model.tokenize(images)
-    torch.testing.assert_close(terms["prior"], -model.networks.prior.log_likelihood(codes).mean())
+    torch.testing.assert_close(terms["prior"], -model.network.prior.log_likelihood(codes).mean())
     torch.testing.assert_close(terms["perplexity"], perplexity(codes, 8))
 
 
 def test_validation_leaves_the_codebook_alone_and_training_does_not():
     model = VQVAE(**TINY)
-    before = model.networks.quantiser.codebook
+    before = model.network.quantiser.codebook
     trainer().validate(model, loader(), verbose=False)
-    assert torch.equal(model.networks.quantiser.codebook, before)
+    assert torch.equal(model.network.quantiser.codebook, before)
     trainer().fit(model, loader(num=1))
-    assert not torch.equal(model.networks.quantiser.codebook, before)
+    assert not torch.equal(model.network.quantiser.codebook, before)
 
 
 def test_the_average_follows_the_codebook_and_the_prior():
     model = VQVAE(**TINY, ema_half_life=1e-6)
     trainer().fit(model, loader())
     averaged = model.sample(4, generator=image_generators(0, range(4)))
-    assert torch.equal(model.ema.module.quantiser.codebook, model.networks.quantiser.codebook)
+    assert torch.equal(model.ema.module.quantiser.codebook, model.network.quantiser.codebook)
     model.use_ema = False
     torch.testing.assert_close(averaged, model.sample(4, generator=image_generators(0, range(4))))
 
@@ -348,9 +348,8 @@ def test_a_small_autoencoder_learns_to_reconstruct():
     optimizer = model.configure_optimizers()[0]
     for _ in range(100):
         optimizer.zero_grad()
-        model.loss(batch).total.backward()
+        model.training_loss(batch).total.backward()
         optimizer.step()
-        model.networks.quantiser.update(*model.quantised)
     loss = model.loss(batch)
     assert loss.terms["reconstruction"] < 0.1 * batch.images.var()
     assert loss.terms["perplexity"] > 4
@@ -361,9 +360,9 @@ def test_a_small_autoencoder_learns_to_reconstruct():
     [
         ({"image_shape": (1, 28, 28), "downsample": 8}, "does not divide images of 28 x 28; set data.image_size"),
         ({"codebook_size": 0}, "model.codebook_size is 0"),
-        ({"commitment": -1.0}, "model.commitment -1.0"),
+        ({"commitment": -1.0}, "model.commitment is -1.0"),
         ({"codebook_decay": 1.0}, "model.codebook_decay is 1.0"),
-        ({"revive_below": 1.0}, "model.revive_below 1.0"),
+        ({"revive_below": 1.0}, "model.revive_below is 1.0"),
         ({"prior_layers": 0}, "model.prior_layers is 0"),
         ({"prior_kernel": 4}, "model.prior_kernel 4; a PixelCNN needs .* an odd kernel"),
         ({"prior_kernel": 1}, "model.prior_kernel 1"),

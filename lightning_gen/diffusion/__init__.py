@@ -1,1 +1,1 @@
-"""Diffusion and flows without networks or training: noise processes, what a network predicts of them, and samplers."""
+"""Noise processes, schedules, preconditioning, samplers and likelihoods, independent of training."""

@@ -1,18 +1,19 @@
-r"""An adaptive solver of the probability flow: Dormand and Prince's pair of orders 5 and 4, as SciPy's RK45.
+r"""An adaptive solver of the probability flow: the Dormand-Prince pair of orders 5 and 4, as in SciPy's RK45.
 
-Dormand and Prince 1980, https://doi.org/10.1016/0771-050X(80)90013-3. Libraries choose one step for a whole batch, and
-an image would then depend on its batch-mates; here each image has its own.
+Dormand and Prince 1980, https://doi.org/10.1016/0771-050X(80)90013-3. Libraries choose one step size for a whole batch,
+which makes an image depend on its batch-mates; here each image has its own step size.
 """
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from lightning_gen.diffusion.processes import Denoise, Process, Times, over_images
-from lightning_gen.diffusion.samplers import Point, Sampler
+from lightning_gen.diffusion.processes import Denoise, DiscreteDiffusion, Process, Times, append_dims
+from lightning_gen.diffusion.samplers import Sampler, Timestep
 from lightning_gen.errors import InputError
 from lightning_gen.types import Images
 
@@ -27,44 +28,29 @@ WEIGHTS = (
 )
 ERROR = (71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40)
 """The difference of the fifth-order and the fourth-order solution."""
-SAFETY, LEAST_FACTOR, MOST_FACTOR = 0.9, 0.2, 5.0
-MOST_TRIES = 10_000
+SAFETY, MIN_FACTOR, MAX_FACTOR = 0.9, 0.2, 5.0
+MAX_STEPS = 10_000
 
 Velocity = Callable[[Images, Times], Images]
 State = tuple[Tensor, ...]
-"""What is integrated: tensors with a row for each image."""
+"""The integrated tensors, each with one row per image."""
 
 
 def velocity_of(process: Process, denoise: Denoise) -> Velocity:
-    """The slope dx / dt of the probability flow of a process whose coordinates are the image's own (scale 1).
-
-    Args:
-        process: a variance-exploding process or a straight path.
-        denoise: the denoiser.
-
-    Returns:
-        A function of noisy images and the time of each, above 0.
-    """
+    """The slope dx / dt of the probability flow of a process with scale 1, as a function of x_t and times above 0."""
 
     def velocity(images: Images, times: Times) -> Images:
-        alpha, sigma = (over_images(share).to(images.dtype) for share in process.mixture(times))
+        alpha, sigma = (append_dims(value).to(images.dtype) for value in process.alpha_sigma(times))
         clean = denoise(images, times.to(images.dtype))
         return process.drift(clean, (images - alpha * clean) / sigma)
 
     return velocity
 
 
-def check_double(device: torch.device) -> None:
-    """Refuse a device that has no float64.
-
-    Args:
-        device: where it would be needed.
-
-    Raises:
-        InputError: on Apple's GPUs.
-    """
+def check_float64(device: torch.device) -> None:
+    """Raise ``InputError`` on a device without float64 (mps)."""
     if device.type == "mps":
-        raise InputError("adaptive steps and likelihoods need float64, which mps does not have; take --device cpu")
+        raise InputError("adaptive steps and likelihoods need float64, which mps does not support; use --device cpu")
 
 
 def integrate(
@@ -75,32 +61,34 @@ def integrate(
     rtol: float = 1e-4,
     atol: float = 1e-4,
 ) -> tuple[State, int]:
-    """Follow an ordinary differential equation, each row by its own steps.
+    """Integrate an ordinary differential equation, with a step size per row.
 
     Args:
-        slope: of a state and the time of each row, in the state's types.
-        state: at the time ``first``.
-        first: where to begin.
-        last: where to end.
-        rtol: error of a step that is allowed, relative to the values.
-        atol: error that is allowed besides, in the values' unit. Of each part of the state the root of the mean square
-            over its values counts, and of these the largest.
+        slope: the derivative as a function of the state and the time of each row.
+        state: the state at the time ``first``.
+        first: start of the integration.
+        last: end of the integration.
+        rtol: relative tolerance of a step.
+        atol: absolute tolerance of a step. The error of a row is the root mean square over the values of a tensor, and
+            the maximum over the tensors of the state.
 
     Returns:
-        The state at the time ``last``, and how often the slope was asked for.
+        The state at the time ``last``, and the number of evaluations of ``slope``.
 
     Raises:
-        InputError: when a tolerance is not positive, a value not finite, the solver gets nowhere, or the device has no
-            float64.
+        InputError: if a tolerance is not positive, a value is not finite, ``MAX_STEPS`` are exceeded, or the device has
+            no float64.
     """
     if min(rtol, atol) <= 0:
         raise InputError(f"rtol is {rtol} and atol {atol}; both must be above 0")
-    check_double(state[0].device)
+    check_float64(state[0].device)
     times = torch.full((len(state[0]),), first, dtype=torch.float64, device=state[0].device)
-    begin = min(abs(last - first) / 20, first or math.inf)  # near time 0 everything changes at the scale of time itself
-    steps = torch.full_like(times, begin if last > first else -begin)
+    initial = min(
+        abs(last - first) / 20, first or math.inf
+    )  # near time 0 the solution changes on the scale of the time itself
+    steps = torch.full_like(times, initial if last > first else -initial)
     now, calls = slope(state, times), 1
-    for _ in range(MOST_TRIES):
+    for _ in range(MAX_STEPS):
         left = last - times
         if not (left != 0).any():
             return state, calls
@@ -113,26 +101,26 @@ def integrate(
             )
             slopes.append(slope(stage, times + node * steps))
         calls += len(slopes) - 1
-        size_of_error = torch.zeros_like(times)
+        max_error = torch.zeros_like(times)
         for i, (part, after) in enumerate(zip(state, stage, strict=True)):
             error = rows(steps, part) * sum(weight * one[i] for weight, one in zip(ERROR, slopes, strict=True))
-            allowed = atol + rtol * torch.maximum(part.abs(), after.abs())
-            of_part = (error / allowed).square().reshape(len(part), -1).mean(1).sqrt().double()
-            size_of_error = torch.maximum(size_of_error, of_part)
-        if not size_of_error.isfinite().all():
-            raise InputError("the denoiser gave values that are not finite")
-        good = size_of_error <= 1
-        state = tuple(torch.where(rows(good, part), after, part) for part, after in zip(state, stage, strict=True))
-        # the last slope of a step is the first of the next
-        now = tuple(torch.where(rows(good, old), new, old) for old, new in zip(now, slopes[-1], strict=True))
-        times = torch.where(good, torch.where(steps == left, torch.full_like(times, last), times + steps), times)
-        factor = (SAFETY * size_of_error.clamp(min=1e-10) ** -0.2).clamp(LEAST_FACTOR, MOST_FACTOR)
-        steps = steps * torch.where(good, factor, factor.clamp(max=1.0))
-    raise InputError(f"the adaptive solver took {MOST_TRIES} steps and is not through; raise rtol and atol")
+            tolerance = atol + rtol * torch.maximum(part.abs(), after.abs())
+            part_error = (error / tolerance).square().reshape(len(part), -1).mean(1).sqrt().double()
+            max_error = torch.maximum(max_error, part_error)
+        if not max_error.isfinite().all():
+            raise InputError("the denoiser returned values that are not finite")
+        accepted = max_error <= 1
+        state = tuple(torch.where(rows(accepted, part), after, part) for part, after in zip(state, stage, strict=True))
+        # first same as last: the last slope of a step is the first of the next
+        now = tuple(torch.where(rows(accepted, old), new, old) for old, new in zip(now, slopes[-1], strict=True))
+        times = torch.where(accepted, torch.where(steps == left, torch.full_like(times, last), times + steps), times)
+        factor = (SAFETY * max_error.clamp(min=1e-10) ** -0.2).clamp(MIN_FACTOR, MAX_FACTOR)
+        steps = steps * torch.where(accepted, factor, factor.clamp(max=1.0))
+    raise InputError(f"the adaptive solver did not finish in {MAX_STEPS} steps; increase rtol and atol")
 
 
 def rows(values: Tensor, part: Tensor) -> Tensor:
-    """One value for each row, so that it goes with a part of the state; numbers in the part's type."""
+    """Reshape one value per row so that it broadcasts over a tensor of the state, in the tensor's dtype."""
     values = values if values.dtype == torch.bool else values.to(part.dtype)
     return values.reshape(-1, *[1] * (part.dim() - 1))
 
@@ -146,23 +134,22 @@ def solve(
     rtol: float = 1e-4,
     atol: float = 1e-4,
 ) -> tuple[Images, int]:
-    """Follow the probability flow of a process whose coordinates are the image's own (scale 1).
+    """Integrate the probability flow of a process with scale 1 (variance-exploding or straight path).
 
     Args:
-        process: a variance-exploding process or a straight path.
+        process: the process.
         denoise: the denoiser.
         noisy: x at the time ``first``.
-        first: where to begin.
-        last: where to end; above 0, where the flow's slope is not defined.
-        rtol: error of a step that is allowed, relative to the values.
-        atol: error that is allowed besides, in units of [-1, 1].
+        first: start of the integration.
+        last: end of the integration, above 0, where the slope is not defined.
+        rtol: relative tolerance of a step.
+        atol: absolute tolerance of a step, in units of [-1, 1].
 
     Returns:
-        x at the time ``last``, and how often the denoiser was asked.
+        x at the time ``last``, and the number of evaluations of the denoiser.
 
     Raises:
-        InputError: when a tolerance is not positive, a value not finite, the solver gets nowhere, or the device has no
-            float64.
+        InputError: see :func:`integrate`.
     """
     velocity = velocity_of(process, denoise)
 
@@ -173,21 +160,27 @@ def solve(
     return found, calls
 
 
-class Adaptive(Sampler):
-    """The probability flow by :func:`solve`, and from the least noise that it reaches the denoised image.
+@dataclass
+class Adaptive(Sampler, name="adaptive"):
+    """Solves the probability flow with :func:`solve`; at the lowest noise level it returns the denoised image.
 
-    It takes the first time that it is given, the last two, and whatever steps it needs between them.
+    Of the given times it uses the first and the last two, and chooses its own steps in between.
     """
 
-    paced: ClassVar[bool] = False
+    fixed_timesteps: ClassVar[bool] = False
 
-    def step(self, noisy: Images, now: Point, after: Point) -> Images:
-        """Follow the flow, or denoise."""
+    @classmethod
+    def supports(cls, process: Process) -> bool:
+        """A process with scale 1."""
+        return not isinstance(process, DiscreteDiffusion)
+
+    def step(self, noisy: Images, now: Timestep, after: Timestep) -> Images:
+        """Integrate the flow, or denoise."""
         if after.sigma == 0:
-            return after.alpha * self.clean_at(noisy, now)
+            return after.alpha * self.predict_x0(noisy, now)
         return solve(self.process, self.denoise, noisy, now.time, after.time)[0]
 
     def walk(self, noisy: Images, times: Iterable[float]) -> Iterator[Images]:
-        """Walk from the first time to the last but one, and from there to the last."""
-        first, *_, least, last = times
-        return super().walk(noisy, (first, least, last))
+        """Step from the first time to the last but one, and from there to the last."""
+        first, *_, lowest, last = times
+        return super().walk(noisy, (first, lowest, last))

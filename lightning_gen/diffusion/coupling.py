@@ -1,7 +1,7 @@
-"""Which noise goes with which image of a batch in training a flow.
+"""Couplings of noise and images for training a flow.
 
-Any pairing of a batch's images with its noises leaves both distributions as they are; the pairing of least squared
-distance makes paths straighter, and so sampling need fewer steps (Tong et al. 2024, https://arxiv.org/abs/2302.00482;
+Every pairing of a batch's images with its noise preserves both marginals. The pairing with the smallest squared
+distance gives straighter paths, so that sampling needs fewer steps (Tong et al. 2024, https://arxiv.org/abs/2302.00482;
 Pooladian et al. 2023, https://arxiv.org/abs/2304.14772).
 """
 
@@ -12,16 +12,8 @@ from lightning_gen.types import Images
 
 
 def optimal_transport(clean: Images, noise: Images) -> Images:
-    """Reorder the noises of a batch so that the sum of squared distances to the images is least.
-
-    Args:
-        clean: the images.
-        noise: as many noises.
-
-    Returns:
-        The noises, the i-th for the i-th image.
-    """
-    # |x|^2 and |e|^2 are the same in any pairing
+    """Permute the noise of a batch so that the sum of squared distances to the images is minimal."""
+    # |x|^2 and |e|^2 do not depend on the pairing
     with torch.autocast(clean.device.type, enabled=False):
         cost = -(clean.flatten(1).float() @ noise.flatten(1).float().T)
     _, partners = linear_sum_assignment(cost.cpu().numpy())

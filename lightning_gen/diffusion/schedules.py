@@ -1,4 +1,4 @@
-r"""Schedules of variances: how much noise each of T discrete times has (Ho et al. 2020).
+r"""Variance schedules beta_t of T discrete times (Ho et al. 2020).
 
 abar_t = prod_{s <= t} (1 - beta_s),    x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) e,    t = 0 ... T - 1
 
@@ -21,7 +21,7 @@ LARGEST_BETA = 0.999
 
 
 def make_betas(schedule: Schedule, num_times: int) -> Betas:
-    """Build a schedule.
+    """Build a variance schedule.
 
     Args:
         schedule: ``linear``, ``cosine`` or ``sigmoid``.
@@ -31,10 +31,10 @@ def make_betas(schedule: Schedule, num_times: int) -> Betas:
         beta_t, float64.
 
     Raises:
-        InputError: when there are too few times.
+        InputError: if ``num_times`` is below 2.
     """
     if num_times < 2:
-        raise InputError(f"a noise schedule has 2 times or more, not {num_times}")
+        raise InputError(f"a noise schedule has at least 2 times, not {num_times}")
     return SCHEDULES[schedule](num_times)
 
 
@@ -58,12 +58,12 @@ def cosine_betas(num_times: int, offset: float = 0.008) -> Betas:
 
     Args:
         num_times: T.
-        offset: s, which keeps the first steps from being too small.
+        offset: s, which prevents betas near 0 at the first times.
 
     Returns:
         beta_t, float64, at most 0.999.
     """
-    return betas_of(lambda u: ((u + offset) / (1 + offset) * math.pi / 2).cos().square(), num_times)
+    return betas_from_abar(lambda u: ((u + offset) / (1 + offset) * math.pi / 2).cos().square(), num_times)
 
 
 def sigmoid_betas(num_times: int, start: float = -3.0, end: float = 3.0, temperature: float = 1.0) -> Betas:
@@ -75,31 +75,31 @@ def sigmoid_betas(num_times: int, start: float = -3.0, end: float = 3.0, tempera
         num_times: T.
         start: a.
         end: b.
-        temperature: by which all are divided.
+        temperature: divisor of all arguments.
 
     Returns:
         beta_t, float64, at most 0.999.
     """
 
-    def remaining(u: Tensor) -> Tensor:
+    def abar(u: Tensor) -> Tensor:
         last = torch.tensor(end / temperature, dtype=u.dtype).sigmoid()
         return last - ((start + (end - start) * u) / temperature).sigmoid()
 
-    return betas_of(remaining, num_times)
+    return betas_from_abar(abar, num_times)
 
 
-def betas_of(remaining: Callable[[Tensor], Tensor], num_times: int) -> Betas:
-    """The variances that make abar follow a function of the time.
+def betas_from_abar(abar: Callable[[Tensor], Tensor], num_times: int) -> Betas:
+    """The variances for a given abar(u).
 
     Args:
-        remaining: abar of u in [0, 1], up to a factor.
+        abar: abar as a function of u in [0, 1], up to a constant factor.
         num_times: T.
 
     Returns:
         beta_t = 1 - abar((t + 1) / T) / abar(t / T), at most 0.999.
     """
-    abar = remaining(torch.linspace(0, 1, num_times + 1, dtype=torch.float64))
-    return (1 - abar[1:] / abar[:-1]).clamp(max=LARGEST_BETA)
+    values = abar(torch.linspace(0, 1, num_times + 1, dtype=torch.float64))
+    return (1 - values[1:] / values[:-1]).clamp(max=LARGEST_BETA)
 
 
 SCHEDULES: dict[str, Callable[[int], Betas]] = {

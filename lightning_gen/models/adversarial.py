@@ -1,20 +1,20 @@
-"""The alternating step of two-player models, once: a model supplies its players, fakes, losses and optimizers.
+"""The alternating training step of all models with a generator and a discriminator.
 
-In each training batch the discriminator steps; in every ``n_critic``-th batch the generator steps too:
+In each training batch the discriminator takes a step; in every ``n_critic``-th batch the generator takes one too:
 
     fakes = generate(batch)
-    descend on discriminator_loss(batch, fakes without their graph)
-        + every penalty_every-th batch: penalty_every * discriminator_penalty(batch, fakes without their graph)
-    every n_critic-th batch: descend on generator_loss(batch, fakes)
+    discriminator: descend on discriminator_loss(batch, detached fakes)
+        + in every penalty_every-th batch: penalty_every * discriminator_penalty(batch, detached fakes)
+    generator, in every n_critic-th batch: descend on generator_loss(batch, fakes)
 
 Goodfellow et al. 2014 (https://arxiv.org/abs/1406.2661), algorithm 1, and Arjovsky et al. 2017
-(https://arxiv.org/abs/1701.07875), algorithm 1. The generator's step reuses the batch's fakes: its weights have not
-changed since, so drawing others would cost a forward pass and give the same in expectation. A penalty that is computed
-seldom and weighted up by the same factor has the same mean gradient (lazy regularisation, Karras et al. 2020,
-https://arxiv.org/abs/1912.04958, section 3.1).
+(https://arxiv.org/abs/1701.07875), algorithm 1. The generator's step reuses the fakes of the discriminator's step: the
+generator's weights have not changed in between, so the expected gradient is the same and a forward pass is saved. A
+penalty computed in every k-th batch with k times the weight has the same mean gradient (lazy regularisation, Karras et
+al. 2020, https://arxiv.org/abs/1912.04958, section 3.1).
 
-Gradients are averaged over the ranks here and not by DistributedDataParallel's hooks, which expect one backward pass
-through all parameters in each step and so fail, or wait for ever, with several players.
+Gradients are averaged over the ranks here and not by the hooks of DistributedDataParallel, which expect one backward
+pass through all parameters per step and fail or deadlock with several optimizers.
 """
 
 from abc import abstractmethod
@@ -29,21 +29,24 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils import _pytree as pytree
 
+from lightning_gen.checks import check_above, check_at_least
 from lightning_gen.distributed import average_over_ranks, running_statistics
 from lightning_gen.errors import InputError
 from lightning_gen.lightning_compat import exclude_from_global_step
-from lightning_gen.models.base import GenerativeModule
+from lightning_gen.models.base import GenerativeModule, Network
 from lightning_gen.types import Batch, Loss
 
 
-class AdversarialModule(GenerativeModule):
-    """Base of all models whose generator and discriminator step in turn.
+class AdversarialModule(GenerativeModule[Network]):
+    """Base class of models whose generators and discriminators are trained by alternating steps.
+
+    The network object is what the EMA averages and samples are drawn from; the discriminators stand beside it.
 
     Args:
-        n_critic: batches in which the discriminator steps for one in which the generator does.
-        accumulate: parts that a batch is cut into, whose gradients are accumulated: one step with less memory.
-        clip: largest 2-norm of each player's gradient, after unscaling under mixed precision; none when None.
-        penalty_every: batches between two of the model's penalties, whose weight grows by the same factor.
+        n_critic: number of discriminator steps per generator step.
+        accumulate: number of parts that a batch is split into to accumulate gradients: one step with less memory.
+        clip: maximum 2-norm of each player's gradient, after unscaling under mixed precision; None for no clipping.
+        penalty_every: number of batches between two penalties, whose weight is multiplied by the same number.
         **kwargs: see :class:`GenerativeModule`.
     """
 
@@ -57,151 +60,103 @@ class AdversarialModule(GenerativeModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if n_critic < 1:
-            raise InputError(f"model.n_critic is {n_critic}; it must be at least 1")
-        if accumulate < 1:
-            raise InputError(f"model.accumulate is {accumulate}; it must be at least 1")
-        if clip is not None and clip <= 0:
-            raise InputError(f"model.clip is {clip}; it must be above 0, or null for no clipping")
-        if penalty_every < 1:
-            raise InputError(f"model.penalty_every is {penalty_every}; it must be at least 1")
+        check_at_least(1, n_critic=n_critic, accumulate=accumulate, penalty_every=penalty_every)
+        check_above(0, clip=clip, note=", or null for no clipping")
         if penalty_every > 1 and type(self).discriminator_penalty is AdversarialModule.discriminator_penalty:
             raise InputError(f"model.penalty_every is {penalty_every}, and {type(self).__name__} has no penalty")
         self.n_critic, self.accumulate, self.clip, self.penalty_every = n_critic, accumulate, clip, penalty_every
         self.automatic_optimization = False
         self.last_terms: dict[str, Tensor] = {}
 
-    # ---- what a model supplies
+    # ---- defined by a model
 
     @abstractmethod
     def generators(self) -> Sequence[nn.Module]:
-        """The networks that the first optimizer of :meth:`configure_optimizers` trains."""
+        """Networks trained by the first optimizer of ``configure_optimizers``."""
 
     @abstractmethod
     def discriminators(self) -> Sequence[nn.Module]:
-        """The networks that the second optimizer of :meth:`configure_optimizers` trains."""
+        """Networks trained by the second optimizer of ``configure_optimizers``."""
 
     @abstractmethod
     def generate(self, batch: Batch) -> Any:
-        """Generate the fakes of a batch.
-
-        Args:
-            batch: the batch.
-
-        Returns:
-            Tensors, or a tuple or dictionary of them, passed on to both losses.
-        """
+        """Generate the fakes of a batch: a tensor, or a tuple or dictionary of tensors, passed to both losses."""
 
     @abstractmethod
     def discriminator_loss(self, batch: Batch, fakes: Any) -> Loss:
-        """The discriminators' loss.
-
-        Args:
-            batch: real images.
-            fakes: what :meth:`generate` gave, without its graph.
-
-        Returns:
-            The loss and its terms.
-        """
+        """The discriminators' loss, given a batch of real images and the detached fakes."""
 
     @abstractmethod
     def generator_loss(self, batch: Batch, fakes: Any) -> Loss:
-        """The generators' loss.
-
-        Args:
-            batch: real images.
-            fakes: what :meth:`generate` gave.
-
-        Returns:
-            The loss and its terms.
-        """
+        """The generators' loss, given a batch of real images and the fakes with their graph."""
 
     def discriminator_penalty(self, batch: Batch, fakes: Any) -> Loss | None:
-        """A penalty on the discriminators, computed in every ``penalty_every``-th batch; none by default.
+        """A penalty on the discriminators, computed in every ``penalty_every``-th batch; None by default.
 
-        It is called with automatic mixed precision switched off: a gradient's norm needs float32.
-
-        Args:
-            batch: real images.
-            fakes: what :meth:`generate` gave, without its graph and in the type of the real images.
-
-        Returns:
-            The penalty and its terms.
+        It is called with autocast disabled, because the norm of a gradient needs float32, and with detached fakes in
+        the dtype of the real images.
         """
         return None
 
-    def constrain(self) -> None:
-        """Called after each step of the discriminators: where their weights are held in bounds; nothing by default."""
+    def constrain_discriminators(self) -> None:
+        """Project the discriminators' weights after each of their steps; does nothing by default."""
 
     # ---- the step
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
-        """Step the discriminators and, every ``n_critic``-th batch, the generators.
-
-        Args:
-            batch: the batch.
-            batch_idx: its number in the epoch.
-        """
+        """Step the discriminators and, in every ``n_critic``-th batch, the generators."""
         self.begin_batch()
         generator_optimizer, discriminator_optimizer = cast(list[LightningOptimizer], self.optimizers())
-        exclude_from_global_step(generator_optimizer)  # the discriminator steps once in each batch, and is counted
+        exclude_from_global_step(generator_optimizer)  # global_step counts the discriminator's steps: one per batch
 
         parts = split(batch, self.accumulate)
-        generator_turn = (self.batches_seen + 1) % self.n_critic == 0
-        penalty_turn = self.batches_seen % self.penalty_every == 0
-        reuse = generator_turn and len(parts) == 1
+        train_generator = (self.batches_seen + 1) % self.n_critic == 0
+        penalise = self.batches_seen % self.penalty_every == 0
+        reuse = train_generator and len(parts) == 1
         terms: dict[str, Tensor] = {}
         fakes: Any = None
 
-        with self.descending(discriminator_optimizer, self.discriminators()):
+        with self.optimizer_step_on(discriminator_optimizer, self.discriminators()):
             for part in parts:
                 with torch.set_grad_enabled(reuse):
                     fakes = self.generate(part)
                 detached = pytree.tree_map(torch.detach, fakes)
                 self.add_gradient(self.discriminator_loss(part, detached), len(parts), terms)
-                if penalty_turn and (penalty := self.penalise(part, detached)) is not None:
+                if penalise and (penalty := self.weighted_penalty(part, detached)) is not None:
                     self.add_gradient(penalty, len(parts), terms)
-        self.constrain()
-        if generator_turn:
-            with frozen(self.discriminators()), self.descending(generator_optimizer, self.generators()):
+        self.constrain_discriminators()
+        if train_generator:
+            with frozen(self.discriminators()), self.optimizer_step_on(generator_optimizer, self.generators()):
                 for part in parts:
                     loss = self.generator_loss(part, fakes if reuse else self.generate(part))
                     self.add_gradient(loss, len(parts), terms)
 
         average_over_ranks(running_statistics(*self.generators(), *self.discriminators()))
         self.count(batch)
-        if generator_turn:
-            self.update_average()
+        if train_generator:
+            self.update_ema()
         for scheduler in self.schedulers():
             scheduler.step()
         self.last_terms.update(terms)
         self.log_step(self.last_terms, batch)
 
-    def penalise(self, batch: Batch, fakes: Any) -> Loss | None:
-        """The penalty of a batch in full precision, weighted for the batches that go without.
+    def weighted_penalty(self, batch: Batch, fakes: Any) -> Loss | None:
+        """The penalty of a batch in full precision, multiplied by ``penalty_every``; its terms are not multiplied."""
 
-        Args:
-            batch: real images.
-            fakes: the fakes, without their graph.
-
-        Returns:
-            The penalty, if the model has one; its terms are not weighted.
-        """
-
-        def full(value: Tensor) -> Tensor:
+        def full_precision(value: Tensor) -> Tensor:
             return value.to(batch.images.dtype) if value.is_floating_point() else value
 
         with torch.autocast(self.device.type, enabled=False):
-            penalty = self.discriminator_penalty(batch, pytree.tree_map(full, fakes))
+            penalty = self.discriminator_penalty(batch, pytree.tree_map(full_precision, fakes))
         return penalty and Loss(penalty.total * self.penalty_every, penalty.terms)
 
     @contextmanager
-    def descending(self, optimizer: LightningOptimizer, players: Sequence[nn.Module]) -> Iterator[None]:
-        """Step an optimizer on the gradients that the block accumulates, averaged over the ranks.
+    def optimizer_step_on(self, optimizer: LightningOptimizer, networks: Sequence[nn.Module]) -> Iterator[None]:
+        """Zero the gradients, run the block, average the gradients over the ranks and step the optimizer.
 
         Args:
-            optimizer: the players' optimizer.
-            players: the networks that it trains.
+            optimizer: the optimizer.
+            networks: the networks that it trains.
 
         Yields:
             Nothing.
@@ -210,50 +165,40 @@ class AdversarialModule(GenerativeModule):
         optimizer.zero_grad()
         with strategy.block_backward_sync() if isinstance(strategy, ParallelStrategy) else nullcontext():
             yield
-        parameters = [parameter for player in players for parameter in player.parameters()]
+        parameters = [parameter for network in networks for parameter in network.parameters()]
         average_over_ranks([parameter.grad for parameter in parameters if parameter.grad is not None])
         optimizer.step()
 
     def add_gradient(self, loss: Loss, parts: int, terms: dict[str, Tensor]) -> None:
-        """Add the gradient of a part's loss, and its terms to those of the batch.
-
-        Args:
-            loss: a part's loss.
-            parts: the number of parts in the batch.
-            terms: the batch's terms, which grow.
-        """
+        """Accumulate the gradient and the terms of one of the batch's ``parts``; ``terms`` is changed in place."""
         self.manual_backward(loss.total / parts)
         for name, value in loss.terms.items():
             terms[name] = terms.get(name, torch.zeros_like(value)) + value.detach() / parts
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Clip a player's gradient. Lightning calls this after it has undone the scaling of fp16.
-
-        Args:
-            optimizer: the player's optimizer.
-        """
+        """Clip the gradient. Lightning calls this after unscaling the gradients of fp16."""
         if self.clip is not None:
             parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
             nn.utils.clip_grad_norm_(parameters, self.clip)
 
     def schedulers(self) -> list[Any]:
-        """The learning-rate schedulers, stepped in each batch: Lightning steps none under manual optimisation."""
+        """The learning-rate schedulers; Lightning steps none under manual optimisation."""
         schedulers = self.lr_schedulers()
         return schedulers if isinstance(schedulers, list) else [] if schedulers is None else [schedulers]
 
 
 def split(batch: Batch, parts: int) -> list[Batch]:
-    """Cut a batch into equal parts.
+    """Split a batch into equal parts.
 
     Args:
         batch: the batch.
-        parts: how many.
+        parts: number of parts.
 
     Returns:
         The parts.
 
     Raises:
-        InputError: when the batch cannot be cut into so many equal parts.
+        InputError: if ``parts`` does not divide the batch.
     """
     if parts == 1:
         return [batch]
@@ -266,7 +211,7 @@ def split(batch: Batch, parts: int) -> list[Batch]:
 
 @contextmanager
 def frozen(networks: Iterable[nn.Module]) -> Iterator[None]:
-    """Let gradients pass through networks and not into them.
+    """Disable gradients of the networks' parameters; gradients still flow through the networks.
 
     Args:
         networks: the networks.

@@ -1,4 +1,4 @@
-"""Checkpoints found and read safely: tensors and plain values only, and a clear word where one cannot be used."""
+"""Finding and loading checkpoints safely: only tensors and plain values are read, and no code is run."""
 
 from collections.abc import Sequence
 from importlib import import_module
@@ -13,23 +13,23 @@ from lightning_gen.models.base import GenerativeModule
 
 
 def find_checkpoint(path: Path, order: Sequence[str] = ("best", "last")) -> Path:
-    """Find the checkpoint that a path means.
+    """Find the checkpoint in a path.
 
     Args:
         path: a checkpoint, a run's folder, or the folder of an experiment (its newest run).
-        order: which of a run's checkpoints to take, the first that there is.
+        order: names of a run's checkpoints; the first one that exists is taken.
 
     Returns:
-        The checkpoint.
+        The path of the checkpoint file.
 
     Raises:
-        InputError: when there is none.
+        InputError: if there is none.
     """
     if not path.is_dir():
         if not path.is_file():
             raise InputError(f"no checkpoint at {path}: name a .ckpt file or a run's folder")
         return path
-    for run in (path, *sorted(path.iterdir(), reverse=True)):  # a run's folder is named by its time
+    for run in (path, *sorted(path.iterdir(), reverse=True)):  # a run's folder is named by its start time
         for name in order:
             if (run / "checkpoints" / f"{name}.ckpt").is_file():
                 return run / "checkpoints" / f"{name}.ckpt"
@@ -39,17 +39,17 @@ def find_checkpoint(path: Path, order: Sequence[str] = ("best", "last")) -> Path
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint of this suite, without running code that it might hold.
+    """Read a checkpoint of this suite onto the CPU, without running code that it may contain.
 
     Args:
         path: the file.
 
     Returns:
-        The checkpoint's dictionary, on the CPU.
+        The checkpoint's dictionary.
 
     Raises:
-        InputError: when the file is missing, truncated, not such a checkpoint, or holds more than tensors and plain
-            values.
+        InputError: if the file is missing, truncated, no checkpoint of this suite, or contains anything but tensors and
+            plain values.
     """
     if not path.is_file():
         raise InputError(f"no checkpoint at {path}")
@@ -64,17 +64,17 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
-def load_model(path: Path) -> GenerativeModule:
-    """Build the model that a checkpoint holds, in eval mode.
+def load_model(path: Path) -> GenerativeModule[Any]:
+    """Load the model of a checkpoint onto the CPU, in eval mode.
 
     Args:
         path: the checkpoint.
 
     Returns:
-        The model with its weights, on the CPU.
+        The model.
 
     Raises:
-        InputError: when the checkpoint cannot be read, or its class is not to be had or does not fit its weights.
+        InputError: if the checkpoint cannot be read, its class cannot be imported, or its weights do not match.
     """
     checkpoint = read_checkpoint(path)
     module, _, name = checkpoint["model_class"].rpartition(".")
@@ -94,16 +94,16 @@ def load_model(path: Path) -> GenerativeModule:
     return model.eval()
 
 
-def check_fit(path: Path, checkpoint: dict[str, Any], model: GenerativeModule) -> None:
-    """Check that a checkpoint's weights are those of a model, before anything is touched.
+def check_fit(path: Path, checkpoint: dict[str, Any], model: GenerativeModule[Any]) -> None:
+    """Check that a checkpoint's class and weights match a model, without changing the model.
 
     Args:
         path: the checkpoint's file, for the message.
-        checkpoint: its contents.
+        checkpoint: the checkpoint's dictionary.
         model: the model.
 
     Raises:
-        InputError: when it is of another model, or of the same with other sizes.
+        InputError: if the checkpoint is of another class, or its tensors have other names or shapes.
     """
     ours = f"{type(model).__module__}.{type(model).__qualname__}"
     if checkpoint["model_class"] != ours:

@@ -1,105 +1,89 @@
-"""Sampling by decoding latents from a known prior: standard normal noise, with a class behind it or not."""
+"""Sampling by decoding latents of a prior: normal noise, alone or with a class."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 
 import torch
 from torch import nn
 
 from lightning_gen.errors import InputError
 from lightning_gen.noise import integers, randn
-from lightning_gen.types import Batch, Images, Labels, Latents, Randomness
+from lightning_gen.types import Batch, Images, Labels, Latents, RandomSource
 
 
-class LatentPrior(ABC):
-    """Sampling by decoding latents that are drawn from a prior."""
+class LatentSampling:
+    """Mixin: samples are decoded standard normal latents (num, latent_dim). A model defines ``decode``."""
+
+    latent_dim: int
+    device: torch.device
 
     @abstractmethod
     def decode(self, latents: Latents) -> Images:
         """Images of latents."""
 
-    @abstractmethod
-    def sample_latents(self, num: int, *, generator: Randomness = None) -> Latents:
-        """Draw latents from the prior."""
+    def latents_for(self, batch: Batch) -> Latents:
+        """Sample the latents of a training batch with torch's global generator."""
+        return randn(len(batch.images), self.latent_dim, device=self.device)
 
-    def sample(self, num: int, *, labels: Labels | None = None, generator: Randomness = None) -> Images:
-        """Decode latents from the prior.
+    def sample_latents(self, num: int, *, generator: RandomSource = None) -> Latents:
+        """Sample latents from the prior."""
+        return randn(num, self.latent_dim, generator=generator, device=self.device)
+
+    def sample(self, num: int, *, labels: Labels | None = None, generator: RandomSource = None) -> Images:
+        """Generate images.
 
         Args:
-            num: how many.
-            labels: must be None: the model is not conditional.
-            generator: where the noise comes from; image i is a function of the i-th alone, where there are several.
+            num: number of images.
+            labels: must be None, because the model is unconditional.
+            generator: source of the noise; with several generators, image i depends on the i-th alone.
 
         Returns:
             Images in [-1, 1].
 
         Raises:
-            InputError: when labels are given.
+            InputError: if labels are given.
         """
         if labels is not None:
-            raise InputError(f"{type(self).__name__} is not conditional and cannot draw an asked class")
+            raise InputError(f"{type(self).__name__} is not conditional and cannot generate a requested class")
         return self.decode(self.sample_latents(num, generator=generator))
 
 
-class GaussianLatents(LatentPrior):
-    """Standard normal latents (batch, latent_dim); for models with ``latent_dim``, ``device`` and ``decode``."""
+class ConditionalLatentSampling(LatentSampling):
+    """Mixin: latents (num, latent_dim + num_classes) are normal noise followed by the class as a one-hot vector.
 
-    latent_dim: int
-    device: torch.device
-
-    def latents_like(self, batch: Batch) -> Latents:
-        """Draw the latents of a training batch from torch's global generator."""
-        return randn(len(batch.images), self.latent_dim, device=self.device)
-
-    def sample_latents(self, num: int, *, generator: Randomness = None) -> Latents:
-        """Draw standard normal latents (num, latent_dim)."""
-        return randn(num, self.latent_dim, generator=generator, device=self.device)
-
-
-class ClassLatents(GaussianLatents):
-    """Latents with a class: (num, latent_dim + num_classes), normal noise followed by the class as a one-hot vector.
-
-    Whatever walks between two latents so walks between their classes too.
+    Interpolation between two latents therefore interpolates between their classes too.
     """
 
     num_classes: int
 
-    def latents_like(self, batch: Batch) -> Latents:
-        """Draw the latents of a training batch, which has its images' classes."""
+    def latents_for(self, batch: Batch) -> Latents:
+        """Sample the latents of a training batch, with the classes of its images."""
         if batch.labels is None:
             raise InputError(f"{type(self).__name__} learns from labels, and the batch has none")
         return self.latents_of(batch.labels)
 
-    def latents_of(self, labels: Labels, generator: Randomness = None) -> Latents:
-        """Draw noise for images of these classes.
-
-        Args:
-            labels: classes (num), each in [0, num_classes).
-            generator: where the noise comes from.
-
-        Returns:
-            The latents.
-        """
+    def latents_of(self, labels: Labels, generator: RandomSource = None) -> Latents:
+        """Sample latents of the given classes, each in [0, num_classes)."""
         noise = randn(len(labels), self.latent_dim, generator=generator, device=self.device)
         classes = nn.functional.one_hot(labels.to(self.device), self.num_classes)
         return torch.cat([noise, classes.to(noise.dtype)], 1)
 
-    def sample_latents(self, num: int, *, generator: Randomness = None) -> Latents:
-        """Draw latents of classes that are drawn evenly."""
+    def sample_latents(self, num: int, *, generator: RandomSource = None) -> Latents:
+        """Sample latents of uniformly distributed classes."""
         return self.latents_of(integers(num, self.num_classes, generator=generator, device=self.device), generator)
 
-    def sample(self, num: int, *, labels: Labels | None = None, generator: Randomness = None) -> Images:
-        """Draw images of asked classes.
+    def sample(self, num: int, *, labels: Labels | None = None, generator: RandomSource = None) -> Images:
+        """Generate images of the requested classes.
 
         Args:
-            num: how many.
-            labels: the class of each image; drawn evenly when None.
-            generator: where the noise comes from.
+            num: number of images.
+            labels: the class of each image; uniformly distributed if None.
+            generator: source of the noise; with several generators, image i depends on the i-th alone.
 
         Returns:
             Images in [-1, 1].
 
         Raises:
-            InputError: when there are not as many labels as images, or one is no class of the data.
+            InputError: if the number of labels is not ``num``, or a label is out of range.
         """
         if labels is None:
             return self.decode(self.sample_latents(num, generator=generator))
@@ -107,18 +91,18 @@ class ClassLatents(GaussianLatents):
         return self.decode(self.latents_of(labels, generator))
 
 
-def classes_of(model: type, num_classes: int) -> int:
-    """Check that a conditional model has classes.
+def check_num_classes(model: type, num_classes: int) -> int:
+    """Check that the data of a conditional model has labels.
 
     Args:
-        model: its class.
-        num_classes: how many the data has.
+        model: the model's class, for the message.
+        num_classes: number of classes of the data.
 
     Returns:
-        The number.
+        ``num_classes``.
 
     Raises:
-        InputError: when the data has no labels.
+        InputError: if it is 0.
     """
     if num_classes < 1:
         raise InputError(
@@ -129,15 +113,15 @@ def classes_of(model: type, num_classes: int) -> int:
 
 
 def check_labels(labels: Labels, num: int, num_classes: int) -> None:
-    """Check the classes that are asked for.
+    """Check requested labels.
 
     Args:
         labels: the class of each image.
-        num: how many images.
-        num_classes: how many classes there are.
+        num: number of images.
+        num_classes: number of classes.
 
     Raises:
-        InputError: when there are not as many labels as images, or one is no class of the data.
+        InputError: if the number of labels is not ``num``, or a label is not in [0, num_classes).
     """
     if len(labels) != num:
         raise InputError(f"{len(labels)} labels for {num} images")

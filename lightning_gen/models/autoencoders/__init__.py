@@ -1,0 +1,1 @@
+"""Autoencoders: plain, denoising, Wasserstein, adversarial, variational and vector-quantised."""

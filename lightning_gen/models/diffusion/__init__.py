@@ -1,0 +1,1 @@
+"""Diffusion models, flow matching and consistency models."""

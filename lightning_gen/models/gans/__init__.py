@@ -1,0 +1,1 @@
+"""Generative adversarial networks from latents to images."""
