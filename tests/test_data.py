@@ -12,7 +12,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from lightning_gen.data import ImageData
-from lightning_gen.data.loader import Loader, Order
+from lightning_gen.data.loader import BatchLoader, BatchOrder
 from lightning_gen.errors import InputError
 from lightning_gen.images import to_float, to_uint8
 from lightning_gen.types import Batch, ImageSet, ImageSource
@@ -108,7 +108,7 @@ def test_every_cache_serves_the_same(digits, cache):
 
 def test_a_tensor_is_gathered_like_an_array(digits):
     loader = digits(flip=True).train_dataloader()
-    tensor = Loader(torch.from_numpy(loader.images), loader.labels.numpy(), loader.sampler, loader.flip_seed)
+    tensor = BatchLoader(torch.from_numpy(loader.images), loader.labels.numpy(), loader.sampler, loader.flip_seed)
     for batch, other in zip(loader, tensor, strict=True):
         assert all(map(torch.equal, batch[:3], other[:3]))
 
@@ -124,9 +124,9 @@ def test_labels_stay_with_their_images(digits):
 @pytest.mark.parametrize("ranks", [1, 2, 3])
 @pytest.mark.parametrize("drop_last", [True, False])
 def test_ranks_share_an_epoch(ranks, drop_last):
-    orders = [Order(1003, 16, rank, ranks, seed=5, drop_last=drop_last, epoch=2) for rank in range(ranks)]
+    orders = [BatchOrder(1003, 16, rank, ranks, seed=5, drop_last=drop_last, epoch=2) for rank in range(ranks)]
     assert len({len(order) for order in orders}) == 1  # else collectives would hang
-    batches = [order.cut(order.permutation(), batch) for order in orders for batch in range(len(order))]
+    batches = [order.batch_indices(order.permutation(), batch) for order in orders for batch in range(len(order))]
     seen = torch.cat(batches).tolist()
     assert len(set(seen)) == len(seen)
     if drop_last:
@@ -141,9 +141,9 @@ def test_ranks_share_an_epoch(ranks, drop_last):
 @pytest.mark.parametrize("num", [7, 8, 100, 257, 1003])
 @pytest.mark.parametrize("batch_size", [1, 2, 128])
 def test_validation_pads_and_drops_nothing(num, ranks, batch_size):
-    orders = [Order(num, batch_size, rank, ranks) for rank in range(ranks)]
+    orders = [BatchOrder(num, batch_size, rank, ranks) for rank in range(ranks)]
     assert len({len(order) for order in orders}) == 1
-    batches = [order.cut(order.permutation(), batch) for order in orders for batch in range(len(order))]
+    batches = [order.batch_indices(order.permutation(), batch) for order in orders for batch in range(len(order))]
     assert min(map(len, batches)) >= 1
     assert max(map(len, batches)) <= max(batch_size, 2 if ranks > 1 else 1)
     assert sorted(torch.cat(batches).tolist()) == list(range(num))
@@ -151,7 +151,7 @@ def test_validation_pads_and_drops_nothing(num, ranks, batch_size):
 
 def test_order_is_a_function_of_seed_and_epoch():
     def order(seed, epoch):
-        return Order(100, 10, seed=seed, epoch=epoch).permutation().tolist()
+        return BatchOrder(100, 10, seed=seed, epoch=epoch).permutation().tolist()
 
     assert order(0, 0) == order(0, 0)
     assert len({tuple(order(seed, epoch)) for seed in range(3) for epoch in range(3)}) == 9
@@ -313,7 +313,7 @@ def test_left_out_classes_are_missing_from_training_and_validation_alone(digits)
     assert data.image_set("train")[:].equal(whole[kept])
     with pytest.raises(InputError, match="there is no class 10, only 0 to 9"):
         digits(leave_out=(10,)).image_set("train")
-    with pytest.raises(InputError, match="of no use for stacked_mnist"):
+    with pytest.raises(InputError, match="does not apply to stacked_mnist"):
         digits(name="stacked_mnist", leave_out=(3,))
     with pytest.raises(InputError, match="leaves no image"):
         digits(leave_out=tuple(range(10))).image_set("train")
@@ -361,7 +361,7 @@ def test_bad_options(digits, options, message):
 
 
 def test_unknown_split(digits):
-    with pytest.raises(InputError, match="'dev' is none of train, val and test"):
+    with pytest.raises(InputError, match="'dev'; it must be one of train, val, test"):
         digits().image_set("dev")
 
 
@@ -374,7 +374,7 @@ def test_fewer_images_than_a_batch(digits):
 
 def test_fewer_images_than_processes():
     with pytest.raises(InputError, match="2 images cannot be shared by 3 processes"):
-        Order(2, 16, ranks=3)
+        BatchOrder(2, 16, world_size=3)
 
 
 def test_the_command_line_knows_every_option():

@@ -15,7 +15,7 @@ from lightning_gen.callbacks.fidelity import Fidelity
 from lightning_gen.callbacks.grids import SampleGrid
 from lightning_gen.cli import main
 from lightning_gen.data import ImageData, stacking
-from lightning_gen.data.loader import Loader, Order
+from lightning_gen.data.loader import BatchLoader, BatchOrder
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation import UniformNoise, make_extractor, metrics, protocol_name, score_sampler, score_sets
 from lightning_gen.images import to_float
@@ -87,10 +87,10 @@ def test_an_image_is_three_digits_of_its_split_and_its_label_names_them(digits):
 def test_the_draw_is_fixed_and_keyed_by_content(digits, tmp_path):
     first, again = (stacked(digits, seed=seed).image_set("train") for seed in (0, 1))
     assert first.key == again.key
-    assert np.array_equal(first.stacks, again.stacks)
+    assert np.array_equal(first.part_indices, again.part_indices)
     assert first.key != stacked(digits).image_set("test").key
     assert first.key != stacked(digits, image_size=28).image_set("train").key
-    assert abs(np.corrcoef(first.stacks.T) - np.eye(3)).max() < 0.02  # channels are independent
+    assert abs(np.corrcoef(first.part_indices.T) - np.eye(3)).max() < 0.02  # channels are independent
     for part, num in {"train": NUM["train"], "t10k": NUM["test"]}.items():
         write_digits(tmp_path, part, num, seed=9)
     changed = stacked(tmp_path).image_set("train")
@@ -104,7 +104,7 @@ def test_batches_are_the_images_of_the_set(digits, tensor):
     test = data.image_set("test")
     loader = data.val_dataloader()
     if tensor:  # as they are gathered on an accelerator
-        loader = Loader(test.parts[:], test.labels, Order(len(test), 64), stacks=test.stacks)
+        loader = BatchLoader(test.parts[:], test.labels, BatchOrder(len(test), 64), part_indices=test.part_indices)
     batches = [batch for batch, _ in zip(loader, range(3), strict=False)]
     images, labels = torch.cat([batch.images for batch in batches]), torch.cat([batch.labels for batch in batches])
     assert images.equal(test[: len(images)])
@@ -114,7 +114,7 @@ def test_batches_are_the_images_of_the_set(digits, tensor):
 
 
 def test_bad_stacked_data_is_one_clear_line(tmp_path):
-    with pytest.raises(InputError, match=r"data.channels is 1: the three digits of stacked_mnist"):
+    with pytest.raises(InputError, match=r"data.channels is 1; stacked_mnist stacks 3 images"):
         stacked(tmp_path, channels=1)
     assert stacked(tmp_path, channels=3).image_shape == (3, 32, 32)
     with pytest.raises(InputError, match=r"mnist is missing .*t10k-labels-idx1-ubyte.*data.download to true"):

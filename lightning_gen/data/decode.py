@@ -1,8 +1,8 @@
-"""From an image as it was saved to uint8 pixels of one shape.
+"""Decodes an image file to uint8 pixels of a fixed shape.
 
-Whatever the file holds is brought to upright 8-bit grey or RGB (transparency on white, 16 bits rounded to 8), framed
-to a square, and resized with an antialiased bicubic filter. An image that already has the wanted size keeps its
-pixels exactly.
+Every image is converted to upright 8-bit grey or RGB (transparent images are composited on white, 16-bit images are
+rounded to 8 bits), cropped to a square, and resized with an antialiased bicubic filter. The pixels of an image that
+already has the target size do not change.
 """
 
 from dataclasses import dataclass
@@ -11,19 +11,20 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
+EXIF_ORIENTATION = 0x0112
 GREY_MODES = {"1", "L", "LA", "La", "I", "F"}
 
 
 @dataclass(frozen=True)
 class Framing:
-    """How an image becomes an array of one shape.
+    """The target format of decoded images. Its ``repr`` is part of the key of a decoded array, so it must not change.
 
     Attributes:
         channels: 1 (luma) or 3 (RGB).
-        size: height and width; None keeps the image's own.
-        crop: side of the centre square that is cut out before resizing; None takes the largest.
-        pad: centre a smaller image on black in place of enlarging it.
-        binarized: whether each pixel is drawn black or white, once for all.
+        size: height and width; None: the image's own.
+        crop: side of the centred square that is cropped before resizing; None: the largest.
+        pad: pad a smaller image with black instead of enlarging it.
+        binarized: whether pixels are binarised once (see :mod:`lightning_gen.data.binarize`).
     """
 
     channels: int
@@ -34,7 +35,7 @@ class Framing:
 
 
 def is_colour(image: Image.Image) -> bool:
-    """Whether an image may hold colour, told from its header (and palette) alone."""
+    """Whether an image can contain colour, according to its header and palette; pixels are not decoded."""
     if image.mode in ("P", "PA"):
         palette = np.array(image.getpalette("RGB")).reshape(-1, 3)
         return bool((palette != palette[:, :1]).any())
@@ -42,27 +43,19 @@ def is_colour(image: Image.Image) -> bool:
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
-    """(height, width) once the EXIF orientation is applied, told from the header alone."""
-    turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-    return (image.width, image.height) if turned else (image.height, image.width)
+    """(height, width) after the EXIF orientation is applied; pixels are not decoded."""
+    rotated = image.getexif().get(EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+    return (image.width, image.height) if rotated else (image.height, image.width)
 
 
-def pixels(image: Image.Image, framing: Framing) -> UInt8[np.ndarray, "channels height width"]:
-    """Decode, convert and frame one image.
-
-    Args:
-        image: any image that Pillow opens; it is decoded here, so that a broken file raises here.
-        framing: the wanted shape.
-
-    Returns:
-        uint8 pixels.
-    """
-    image = _frame(_convert(ImageOps.exif_transpose(image), framing.channels), framing)
+def decode_image(image: Image.Image, framing: Framing) -> UInt8[np.ndarray, "channels height width"]:
+    """Decode an opened image and bring it to a format; Pillow raises here when the file is damaged."""
+    image = _crop_and_resize(_convert_mode(ImageOps.exif_transpose(image), framing.channels), framing)
     array = np.asarray(image)
     return array[None] if framing.channels == 1 else np.ascontiguousarray(array.transpose(2, 0, 1))
 
 
-def _convert(image: Image.Image, channels: int) -> Image.Image:
+def _convert_mode(image: Image.Image, channels: int) -> Image.Image:
     if image.mode == "I" or image.mode.startswith("I;16"):  # 16 bits: 65535 / 255 = 257
         image = Image.fromarray(np.rint(np.asarray(image) / 257).clip(0, 255).astype(np.uint8))
     if image.has_transparency_data:
@@ -71,13 +64,13 @@ def _convert(image: Image.Image, channels: int) -> Image.Image:
     return image.convert("L" if channels == 1 else "RGB")
 
 
-def _frame(image: Image.Image, framing: Framing) -> Image.Image:
+def _crop_and_resize(image: Image.Image, framing: Framing) -> Image.Image:
     size = framing.size
     if size is None:
         return image
     if framing.pad and max(image.size) <= size:
         left, top = (size - image.width) // 2, (size - image.height) // 2
-        return image.crop((-left, -top, size - left, size - top))  # outside lies black
+        return image.crop((-left, -top, size - left, size - top))  # pixels outside the image are black
     side = min(*image.size, framing.crop or max(image.size))
     left, top = (image.width - side) // 2, (image.height - side) // 2
     image = image.crop((left, top, left + side, top + side))

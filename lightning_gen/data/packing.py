@@ -1,8 +1,8 @@
-"""A source decoded once: a memory-mapped uint8 array on disk, and the image set that reads it.
+"""Decodes a source once, to a memory-mapped uint8 array on disk.
 
-The array is a plain ``.npy`` file ``(n, channels, height, width)`` named by the hash of what it was made from, with a
-``.json`` of what was left out beside it. It is written in order, in bounded memory, to a temporary file that is moved
-into place when it is whole; one process packs while the others wait.
+The array is a ``.npy`` file ``(n, channels, height, width)``, named by the hash of its source and format; a ``.json``
+file beside it lists the images that could not be decoded. The array is written in order, with bounded memory, to a
+temporary file that replaces the target when it is complete. One process decodes while the others wait.
 """
 
 import json
@@ -24,27 +24,30 @@ from rich.console import Console
 from rich.progress import track
 
 from lightning_gen.cache import atomic, cache_dir
-from lightning_gen.data.binarize import drawn_once
-from lightning_gen.data.decode import Framing, pixels
-from lightning_gen.data.sources import IndexArray, Scan, Source, pooled, slug
+from lightning_gen.data.binarize import binarize_static
+from lightning_gen.data.decode import Framing, decode_image
+from lightning_gen.data.sources import IndexArray, Scan, Source, slug, threaded_map
 from lightning_gen.errors import InputError
 from lightning_gen.types import ImageShape, StoredImages
 
-VERSION = 1  # of the decoding: raise it when the same source would give other pixels
-WRITABLE = 0o222  # any of the three write permissions
+VERSION = 1
+"""Version of the decoding, part of the arrays' keys; to be raised when the same source would give other pixels."""
+WRITE_PERMISSIONS = 0o222
+MAX_CHUNK_BYTES = 2**25
+"""Maximum size of the decoded images that wait to be written."""
 OnCorrupt = Literal["raise", "skip"]
 
 
 @dataclass
 class PackedImages:
-    """An image set that lies decoded on disk.
+    """An image set in a memory-mapped array.
 
     Attributes:
         name: dataset and split.
-        key: hash of the images' and labels' content and of the size that they were brought to.
+        key: hash of the images' and labels' content and of their format.
         labels: class of each image, or None.
-        path: the array's file.
-        skipped: files that could not be decoded and were left out.
+        path: file of the array.
+        skipped: the omitted images, which could not be decoded.
     """
 
     name: str
@@ -70,133 +73,125 @@ class PackedImages:
         return torch.from_numpy(np.array(self.array[index], copy=True if isinstance(index, slice) else None))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "array"}  # a map would travel whole
+        return {name: value for name, value in self.__dict__.items() if name != "array"}  # pickle would copy the array
 
 
-def store_beside(path: Path) -> Path:
-    """The folder for what is derived from data: ``.lightning_gen`` in ``path``, or in the user's cache.
+def derived_folder(path: Path) -> Path:
+    """The folder for files derived from the data in ``path``: ``path/.lightning_gen``, or one in the user's cache.
 
-    A folder without write permission is left alone, also by the superuser, whom it would not stop.
-
-    Args:
-        path: the folder that the data lies in.
-
-    Returns:
-        A folder that can be written.
+    The user's cache is used when ``path`` has no write permission, even for the superuser, who could write there. An
+    :class:`InputError` is raised when neither folder can be written.
     """
-    beside = path / ".lightning_gen"
+    beside_data = path / ".lightning_gen"
     try:
         path.mkdir(parents=True, exist_ok=True)
-        if path.stat().st_mode & WRITABLE:
-            beside.mkdir(exist_ok=True)
-            with TemporaryFile(dir=beside):
-                return beside
+        if path.stat().st_mode & WRITE_PERMISSIONS:
+            beside_data.mkdir(exist_ok=True)
+            with TemporaryFile(dir=beside_data):
+                return beside_data
     except OSError:
         pass
-    store = cache_dir() / "data" / blake2b(str(path.resolve()).encode(), digest_size=8).hexdigest()
+    in_cache = cache_dir() / "data" / blake2b(str(path.resolve()).encode(), digest_size=8).hexdigest()
     try:
-        store.mkdir(parents=True, exist_ok=True)
+        in_cache.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
-            f"neither {path} nor the cache {store} can be written ({error.strerror}): set LIGHTNING_GEN_CACHE to a "
-            "folder that can"
+            f"cannot write {path} or the cache {in_cache} ({error.strerror}); set LIGHTNING_GEN_CACHE to a folder that "
+            "can be written"
         ) from None
-    return store
+    return in_cache
 
 
-def scan_once(source: Source, store: Path) -> Scan:
-    """Scan a source while other processes that want the same wait, and then find it done.
-
-    Args:
-        source: the images.
-        store: folder for what is derived.
-
-    Returns:
-        What the images hold.
-    """
-    with _lock(source, store):
-        return source.scan(store)
+def scan_source(source: Source, cache_folder: Path) -> Scan:
+    """Scan a source; other processes that scan it wait, and then read the cached result."""
+    with _lock(source, cache_folder):
+        return source.scan(cache_folder)
 
 
-def pack(source: Source, scan: Scan, framing: Framing, store: Path, on_corrupt: OnCorrupt) -> PackedImages:
-    """Decode a source into an array on disk, unless that has been done.
+def pack(source: Source, scan: Scan, framing: Framing, cache_folder: Path, on_corrupt: OnCorrupt) -> PackedImages:
+    """Decode a source to an array on disk, unless the array exists.
 
     Args:
         source: the images.
-        scan: what ``source.scan`` said.
-        framing: the wanted shape.
-        store: folder for the array.
-        on_corrupt: whether a file that cannot be decoded is an error, or left out with a warning.
+        scan: the result of :func:`scan_source`.
+        framing: the target format.
+        cache_folder: folder of the array.
+        on_corrupt: ``raise`` for a file that cannot be decoded, or ``skip`` it with a warning.
 
     Returns:
         The image set.
 
     Raises:
-        InputError: when a file cannot be decoded, none can, or the disk is too small.
+        InputError: when a file, or every file, cannot be decoded, or the disk is full.
     """
-    drawn = source.name if framing.binarized else ""  # which seeds the draw
-    key = blake2b(f"{VERSION} {scan.content} {framing} {drawn}".encode(), digest_size=16).hexdigest()
+    binarize_name = source.name if framing.binarized else ""  # the name seeds the binarisation
+    key = blake2b(f"{VERSION} {scan.content} {framing} {binarize_name}".encode(), digest_size=16).hexdigest()
     shape = (framing.channels, *([framing.size] * 2 if framing.size else scan.sizes[0]))
-    path = store / f"{slug(source.name)}-{'x'.join(map(str, shape))}-{key[:16]}.npy"
-    record = path.with_suffix(".json")
-    with _lock(source, store):
-        _sweep(source, store)
-        skipped = _recall(path, record)
+    path = cache_folder / f"{slug(source.name)}-{'x'.join(map(str, shape))}-{key[:16]}.npy"
+    metadata_path = path.with_suffix(".json")
+    with _lock(source, cache_folder):
+        _remove_unfinished_files(source, cache_folder)
+        skipped = _read_skipped(path, metadata_path)
         if skipped is None:
             with atomic(path) as temporary:
-                skipped = _write(source, framing, (len(source), *shape), temporary, on_corrupt)
-                with atomic(record) as note:
-                    note.write_text(json.dumps({"name": source.name, "key": key, "skipped": skipped}))
-    names = tuple(source.where(index) for index in skipped)
+                skipped = _write_array(source, framing, (len(source), *shape), temporary, on_corrupt)
+                with atomic(metadata_path) as temporary_metadata:
+                    temporary_metadata.write_text(json.dumps({"name": source.name, "key": key, "skipped": skipped}))
+    skipped_files = tuple(source.location(index) for index in skipped)
     if skipped and on_corrupt == "raise":
-        _decode(source, framing, skipped[0], on_corrupt)
+        _decode(source, framing, skipped[0], on_corrupt)  # raises
     if skipped:
         rank_zero_warn(
             f"{source.name}: {len(skipped)} of {len(source)} images could not be decoded and are left out, the first "
-            f"{names[0]}"
+            f"{skipped_files[0]}"
         )
     labels = None if source.labels is None else np.delete(source.labels, skipped)
-    return PackedImages(source.name, key, labels, path, names)
+    return PackedImages(source.name, key, labels, path, skipped_files)
 
 
-def _lock(source: Source, store: Path) -> FileLock:
-    return FileLock(store / f".{slug(source.name)}.lock")
+def _lock(source: Source, cache_folder: Path) -> FileLock:
+    return FileLock(cache_folder / f".{slug(source.name)}.lock")
 
 
-def _recall(path: Path, record: Path) -> list[int] | None:
-    """What was left out of an array, or None when there is no whole one (a copy of the folder may be cut short)."""
+def _read_skipped(path: Path, metadata_path: Path) -> list[int] | None:
+    """The indices omitted from an array; None when the array does not exist or is truncated."""
     try:
         np.load(path, mmap_mode="r")
-        return json.loads(record.read_text())["skipped"]
+        return json.loads(metadata_path.read_text())["skipped"]
     except (OSError, ValueError, EOFError):
         return None
 
 
-def _sweep(source: Source, store: Path) -> None:
-    """Remove what killed processes began; whoever holds the source's lock is the only one to pack it."""
-    begun = re.compile(rf"\.{re.escape(slug(source.name))}-[\dx]+-[\da-f]{{16}}\.\w+\.\d+\.tmp")
-    for stale in store.iterdir():
-        if begun.fullmatch(stale.name):
-            stale.unlink()
+def _remove_unfinished_files(source: Source, cache_folder: Path) -> None:
+    """Remove temporary files of killed processes; the caller holds the lock, so no other process writes to them."""
+    temporary = re.compile(rf"\.{re.escape(slug(source.name))}-[\dx]+-[\da-f]{{16}}\.\w+\.\d+\.tmp")
+    for path in cache_folder.iterdir():
+        if temporary.fullmatch(path.name):
+            path.unlink()
 
 
-def _write(source: Source, framing: Framing, shape: tuple[int, ...], path: Path, on_corrupt: OnCorrupt) -> list[int]:
-    """Write the array; returns the indices left out. Ordinary writes, since pages of a map would count as ours."""
-    size = int(np.prod(shape))
-    if size > (free := shutil.disk_usage(path.parent).free):
+def _write_array(
+    source: Source, framing: Framing, shape: tuple[int, ...], path: Path, on_corrupt: OnCorrupt
+) -> list[int]:
+    """Write the array and return the omitted indices.
+
+    The file is written without a memory map, whose pages would count towards the memory of this process.
+    """
+    num_bytes = int(np.prod(shape))
+    if num_bytes > (free := shutil.disk_usage(path.parent).free):
         raise InputError(
-            f"{source.name} takes {size / 1e9:.1f} GB decoded at {shape[2]}x{shape[3]}, and {path.parent} has "
-            f"{free / 1e9:.1f} GB left: free some, or take a smaller image_size"
+            f"{source.name} takes {num_bytes / 1e9:.1f} GB decoded at {shape[2]}x{shape[3]}, and {path.parent} has "
+            f"{free / 1e9:.1f} GB left; free disk space, or set a smaller image_size"
         )
     skipped: list[int] = []
-    chunk = max(16, min(256, 2**25 // (size // shape[0])))
-    images = pooled(lambda index: _decode(source, framing, index, on_corrupt), len(source), chunk)
+    chunk = max(16, min(256, MAX_CHUNK_BYTES // (num_bytes // shape[0])))
+    images = threaded_map(lambda index: _decode(source, framing, index, on_corrupt), len(source), chunk)
     console = Console(stderr=True)
     quiet = not console.is_terminal
-    bar = track(images, f"decoding {source.name}", len(source), console=console, transient=True, disable=quiet)
+    progress = track(images, f"decoding {source.name}", len(source), console=console, transient=True, disable=quiet)
     with path.open("wb") as file:
         _write_header(file, shape)
-        for index, image in enumerate(bar):
+        for index, image in enumerate(progress):
             if image is None:
                 skipped.append(index)
             else:
@@ -204,7 +199,7 @@ def _write(source: Source, framing: Framing, shape: tuple[int, ...], path: Path,
         if len(skipped) == len(source):
             raise InputError(f"none of the {len(source)} images of {source.name} can be decoded")
         file.seek(0)
-        _write_header(file, (shape[0] - len(skipped), *shape[1:]))  # numpy leaves room for a longer one
+        _write_header(file, (shape[0] - len(skipped), *shape[1:]))  # numpy pads headers, so it has the same length
     return skipped
 
 
@@ -215,11 +210,11 @@ def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
 def _decode(source: Source, framing: Framing, index: int, on_corrupt: OnCorrupt) -> npt.NDArray[np.uint8] | None:
     try:
         with source.open(index) as image:
-            array = pixels(image, framing)
-            return drawn_once(array, source.name, index) if framing.binarized else array
-    except Exception as error:  # decoders raise all sorts
+            array = decode_image(image, framing)
+            return binarize_static(array, source.name, index) if framing.binarized else array
+    except Exception as error:  # decoders raise many types
         if on_corrupt == "skip":
             return None
         raise InputError(
-            f"{source.where(index)} cannot be decoded ({error}): mend or remove it, or set data.on_corrupt to skip"
+            f"{source.location(index)} cannot be decoded ({error}); repair or remove it, or set data.on_corrupt to skip"
         ) from None

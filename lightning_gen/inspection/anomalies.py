@@ -4,14 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from lightning_gen.data import ImageData
-from lightning_gen.data.datasets import Name
+from lightning_gen.data import ImageData, datasets
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation.scoring import UniformNoise
 from lightning_gen.images import to_uint8
@@ -22,7 +20,7 @@ from lightning_gen.types import ImageSet, ImageShape, StoredImages
 
 NOISE = "noise"
 Index = slice | npt.NDArray[np.int64]
-DATASETS = tuple(name for name in get_args(Name) if name != "folder")
+DATASETS = tuple(name for name, info in datasets.DATASETS.items() if not info.root_is_dataset)
 
 
 @dataclass
@@ -156,7 +154,7 @@ def foreign_images(subject: Subject, against: str, root: str | None, num: int) -
     if not known and not Path(against).expanduser().exists():
         raise InputError(f"--against {against}: no folder or zip, and none of {NOISE}, {', '.join(DATASETS)}")
     data = ImageData(
-        against if known else "folder",  # type: ignore[arg-type]
+        against if known else "folder",
         root=(root or str(subject.data.root)) if known else against,
         image_size=shape[1],
         channels=shape[0],

@@ -1,0 +1,95 @@
+"""Folders and zip archives of image files, read through one interface."""
+
+import os
+import zipfile
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from lightning_gen.errors import InputError
+
+IMAGE_EXTENSIONS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"}
+
+
+class Folder:
+    """A folder and all files below it."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def names(self) -> list[str]:
+        """All files below the folder: relative paths with forward slashes."""
+        names = []
+        for folder, _, files in os.walk(self.path, followlinks=True):
+            relative = Path(folder).relative_to(self.path)
+            names += [(relative / file).as_posix() for file in files]
+        return names
+
+    def read(self, name: str) -> bytes:
+        """Read a file."""
+        return (self.path / name).read_bytes()
+
+    def signature(self, name: str) -> tuple[str, float]:
+        """A string that changes whenever the file does, and the file's change time in seconds since the epoch."""
+        try:
+            stat = (self.path / name).stat()
+        except OSError:  # a broken link; decoding reports its name
+            return "unreadable", 0.0
+        return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}", stat.st_ctime
+
+
+class Zip:
+    """A zip archive; a truncated one, or another kind of file, raises an :class:`InputError`."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        try:
+            _ = self._archive
+        except (zipfile.BadZipFile, OSError) as error:
+            raise InputError(f"{path} is not a complete zip archive ({error}); download or copy it again") from None
+
+    @cached_property
+    def _archive(self) -> zipfile.ZipFile:
+        return zipfile.ZipFile(self.path)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path}  # an open file cannot be pickled; the archive is opened again on first use
+
+    def names(self) -> list[str]:
+        """All files in the archive."""
+        return [info.filename for info in self._archive.infolist() if not info.is_dir()]
+
+    def read(self, name: str) -> bytes:
+        """Read a file and check its CRC."""
+        return self._archive.read(name)
+
+    def signature(self, name: str) -> tuple[str, float]:
+        """Size and CRC of a file, and 0 in place of a change time, which a CRC does not need."""
+        info = self._archive.getinfo(name)
+        return f"{info.file_size} {info.CRC}", 0.0
+
+
+FileTree = Folder | Zip
+
+
+def open_tree(path: Path) -> FileTree:
+    """Open a folder or zip archive; any other path raises an :class:`InputError`."""
+    if path.is_dir():
+        return Folder(path)
+    if path.is_file() and path.suffix.lower() == ".zip":
+        return Zip(path)
+    problem = "is not a zip archive" if path.exists() else "does not exist"
+    raise InputError(f"{path} {problem}; give a folder or .zip of images")
+
+
+def image_names(tree: FileTree) -> list[str]:
+    """The sorted names of all image files, without hidden ones and ``__MACOSX``; none raises an :class:`InputError`."""
+    names = sorted(name for name in tree.names() if _is_image(PurePosixPath(name)))
+    if not names:
+        raise InputError(f"{tree.path} contains no images ({', '.join(sorted(IMAGE_EXTENSIONS))})")
+    return names
+
+
+def _is_image(name: PurePosixPath) -> bool:
+    hidden = any(part.startswith((".", "__MACOSX")) for part in name.parts)
+    return not hidden and name.suffix.lower() in IMAGE_EXTENSIONS

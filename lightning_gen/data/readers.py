@@ -1,0 +1,73 @@
+"""Reads scikit-learn's digits and torchvision's datasets."""
+
+from collections.abc import Callable
+
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from torchvision.datasets import CIFAR10, MNIST
+
+from lightning_gen.data.sources import ArraySource
+from lightning_gen.data.splits import ReadOptions, Splits, train_test_splits
+from lightning_gen.errors import InputError
+
+
+def read_digits(options: ReadOptions) -> Splits:
+    """Read scikit-learn's digits, with a stratified test set of 360 images."""
+    digits = load_digits()
+    images = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+    labels = digits.target.astype(np.int64)
+    train_images, test_images, train_labels, test_labels = train_test_split(
+        images, labels, test_size=360, stratify=labels, random_state=0
+    )
+    return train_test_splits(
+        ArraySource("digits/train", train_images, train_labels), ArraySource("digits/test", test_images, test_labels)
+    )
+
+
+def read_torchvision(options: ReadOptions, *, name: str, dataset: Callable[..., MNIST | CIFAR10]) -> Splits:
+    """Read a dataset of torchvision that keeps its images in memory.
+
+    Args:
+        options: where the data is.
+        name: the name of the sources.
+        dataset: the class in ``torchvision.datasets``.
+
+    Returns:
+        The splits.
+
+    Raises:
+        InputError: when the data is missing or damaged, or the download fails.
+    """
+    root = options.root
+    if options.download:
+        download(name, lambda: dataset(root, download=True), options)
+    sources = []
+    for split in ("train", "test"):
+        try:
+            data = dataset(root, train=split == "train")
+        except Exception as error:  # torchvision's parsers raise many types for truncated files
+            raise InputError(f"{name} is missing or damaged under {root} ({error}); {options.missing_help}") from None
+        sources.append(ArraySource(f"{name}/{split}", np.asarray(data.data), np.asarray(data.targets, dtype=np.int64)))
+    return train_test_splits(*sources)
+
+
+def download(name: str, fetch: Callable[[], object], options: ReadOptions) -> None:
+    """Download a dataset.
+
+    Args:
+        name: the dataset, for messages.
+        fetch: downloads it.
+        options: where the data is.
+
+    Raises:
+        InputError: when the download fails, with the files to download by hand.
+    """
+    try:
+        fetch()
+    except Exception as error:  # no network, an exceeded quota, a missing downloader ...
+        lines = str(error).strip().splitlines()
+        raise InputError(
+            f"{name} could not be downloaded ({lines[0] if lines else type(error).__name__}); download it by hand and "
+            f"put {options.files_help}"
+        ) from None

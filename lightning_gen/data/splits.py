@@ -1,0 +1,70 @@
+"""The splits of a dataset: train, val and test."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from lightning_gen.data.sources import Source
+from lightning_gen.errors import InputError
+
+SPLITS = ("train", "val", "test")
+Splits = dict[str, Source]
+"""One source for each name in ``SPLITS``."""
+
+
+class ReadOptions(NamedTuple):
+    """Arguments of the functions that read a dataset.
+
+    Attributes:
+        root: folder or zip archive of the data.
+        download: download missing data.
+        holdout: fraction of the images held out from training, for data that has no splits.
+        files_help: the files that are needed and their folder, for messages, as in "put FILES into FOLDER".
+    """
+
+    root: Path
+    download: bool
+    holdout: float
+    files_help: str
+
+    @property
+    def missing_help(self) -> str:
+        """What to do about missing files."""
+        return f"put {self.files_help}, or set data.download to true"
+
+
+def train_test_splits(train: Source, test: Source) -> Splits:
+    """The splits of a dataset without a validation set: ``val`` is the test set."""
+    return {"train": train, "val": test, "test": test}
+
+
+def exclude_classes(splits: Splits, classes: Sequence[int]) -> Splits:
+    """Remove classes from train and val; test keeps all classes.
+
+    Args:
+        splits: labelled sources.
+        classes: the classes to remove.
+
+    Returns:
+        New splits.
+
+    Raises:
+        InputError: when the data has no labels, a class does not exist, or no image remains.
+    """
+    remaining = {**splits}
+    for split in ("train", "val"):
+        source = splits[split]
+        if source.labels is None:
+            raise InputError(f"data.leave_out is {list(classes)}, and {source.name} has no labels")
+        num_classes = 1 + max(int(part.labels.max()) for part in splits.values() if part.labels is not None)
+        if invalid := [label for label in classes if not 0 <= label < num_classes]:
+            raise InputError(
+                f"data.leave_out is {list(classes)}; there is no class {invalid[0]}, only 0 to {num_classes - 1}"
+            )
+        indices = np.flatnonzero(~np.isin(source.labels, list(classes)))
+        if not len(indices):
+            raise InputError(f"data.leave_out is {list(classes)}, which leaves no image of {source.name}")
+        remaining[split] = source.subset(f"{source.name}-without-{'-'.join(map(str, sorted(classes)))}", indices)
+    return remaining
