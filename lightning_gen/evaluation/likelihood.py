@@ -173,9 +173,7 @@ def check_likelihood_metrics(model: object, metrics: Sequence[str]) -> None:
     for metric in metrics:
         if not defined_for(metric, model):
             assert isinstance(model, DensityModel)
-            raise InputError(
-                f"{metric} is defined for VAEs only; for {name} there is nll, by its {model.log_prob_by(None)}"
-            )
+            raise InputError(f"{metric} needs a model with latents; {name} has nll, by its {model.log_prob_by(None)}")
 
 
 def likelihood_method(model: LikelihoodModel | DensityModel, importance_samples: int | None) -> Method:
