@@ -14,8 +14,14 @@ from rich.console import Console
 from rich.table import Table
 
 from lightning_gen.data import ImageData
-from lightning_gen.evaluation import UniformNoise, make_extractor, score_sampler, score_sets
-from lightning_gen.evaluation.scoring import MOST_SAMPLES
+from lightning_gen.evaluation import (
+    MAX_SAMPLES,
+    UniformNoise,
+    classifier_splits,
+    make_extractor,
+    score_images,
+    score_samples,
+)
 from lightning_gen.types import ImageSet
 
 
@@ -43,12 +49,12 @@ def run():
     options = parser.parse_args()
     data = ImageData(options.name, options.root, image_size=options.image_size)
     train, test = data.image_set("train"), data.image_set("test")
-    num = options.num or min(len(train), MOST_SAMPLES)
-    extractor = make_extractor("classifier", labelled=(train, test))
+    num = options.num or min(len(train), MAX_SAMPLES)
+    extractor = make_extractor("classifier", labelled=classifier_splits(data))
     cards = {
-        "held-out images": score_sets(test, train, extractor, metrics=("fid", "modes")),
-        "train images": score_sets(First(train, num), train, extractor, metrics=("modes",)),
-        "uniform noise": score_sampler(
+        "held-out images": score_images(test, train, extractor, metrics=("fid", "modes")),
+        "train images": score_images(First(train, num), train, extractor, metrics=("modes",)),
+        "uniform noise": score_samples(
             UniformNoise(data.image_shape), train, extractor, metrics=("fid", "modes"), num_samples=num
         ),
     }

@@ -23,7 +23,7 @@ from rich.table import Table
 from torch import nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-from lightning_gen.evaluation import make_extractor, score_sets
+from lightning_gen.evaluation import make_extractor, score_images
 
 METRICS = ("fid", "isc", "kid")
 NAMES = {
@@ -84,7 +84,7 @@ def theirs(generated, reference, weights):
 def ours(generated, reference, weights):
     device = "cuda" if torch.cuda.is_available() else "cpu"
     extractor = make_extractor("inception", inception_weights=weights, device=device)
-    scores = score_sets(generated, reference, extractor, metrics=METRICS, batch_size=64).scores
+    scores = score_images(generated, reference, extractor, metrics=METRICS, batch_size=64).scores
     return {name: scores[name] for name in METRICS}
 
 

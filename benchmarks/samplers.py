@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from lightning_gen.cli.runs import usable
-from lightning_gen.cli.scoring import dataset_of, labelled_sets
-from lightning_gen.evaluation import make_extractor, score_sampler
+from lightning_gen.cli.scoring import dataset_of
+from lightning_gen.evaluation import classifier_splits, make_extractor, score_samples
 from lightning_gen.models.checkpoint import find_checkpoint, load_model
 from lightning_gen.types import SamplingOptions
 
@@ -37,14 +37,14 @@ def run():
     checkpoint = find_checkpoint(options.ckpt)
     data, device = dataset_of(checkpoint, options.root), usable(options.device)
     model = load_model(checkpoint).to(device)
-    extractor = make_extractor("classifier", labelled=labelled_sets(data), device=device)
+    extractor = make_extractor("classifier", labelled=classifier_splits(data), device=device)
     real = data.image_set(options.split)
     scores: Scores = {name: [] for name in options.samplers}
     for steps in options.steps:
         for name in options.samplers:
             model.sampling = SamplingOptions(sampler=name, steps=steps)
             began = time.perf_counter()
-            fid = score_sampler(model, real, extractor, num_samples=options.num).scores["fid"]
+            fid = score_samples(model, real, extractor, num_samples=options.num).scores["fid"]
             scores[name].append((passes(name, steps), fid))
             print(f"{name}, {steps} steps: {fid:.4g} ({time.perf_counter() - began:.0f} s)", flush=True)
     table = Table(title=f"{type(model).__name__}, {model.images_seen:,} images seen, fid against {real.name}")

@@ -13,16 +13,16 @@ from torch import nn
 
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation import (
-    METRICS,
+    FEATURE_METRICS,
     Extractor,
     Features,
     UniformNoise,
     make_extractor,
     metrics,
     protocol_name,
-    score_reconstructor,
-    score_sampler,
-    score_sets,
+    score_images,
+    score_reconstructions,
+    score_samples,
 )
 from lightning_gen.images import to_float, to_uint8
 from lightning_gen.noise import randn
@@ -125,7 +125,7 @@ def test_a_set_against_itself_is_zero_through_the_generators_path(digits):
     train, _ = digits
     again = Images("again/train", to_uint8(to_float(train.images)))
     assert again.key == train.key
-    card = score_sets(again, train, Linear(), metrics=("fid", "prc"))
+    card = score_images(again, train, Linear(), metrics=("fid", "prc"))
     assert card.scores["fid"] == pytest.approx(0, abs=1e-6)
     assert card.scores["precision"] == card.scores["recall"] == 1
 
@@ -136,10 +136,10 @@ def test_samples_depend_neither_on_the_batch_size_nor_on_batch_mates_and_nothing
     modes = [module.training for module in model.modules()]
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     state = torch.get_rng_state()
-    cards = [score_sampler(model, train, Linear(), num_samples=203, batch_size=size, seed=3) for size in (203, 32, 1)]
+    cards = [score_samples(model, train, Linear(), num_samples=203, batch_size=size, seed=3) for size in (203, 32, 1)]
     for card in cards[1:]:
         assert card.scores["fid"] == pytest.approx(cards[0].scores["fid"], rel=1e-6)
-    assert score_sampler(model, train, Linear(), num_samples=203, seed=4).scores != cards[0].scores
+    assert score_samples(model, train, Linear(), num_samples=203, seed=4).scores != cards[0].scores
     assert torch.equal(torch.get_rng_state(), state)
     assert [module.training for module in model.modules()] == modes
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
@@ -148,15 +148,15 @@ def test_samples_depend_neither_on_the_batch_size_nor_on_batch_mates_and_nothing
 def test_a_conditional_model_gets_the_references_classes(digits):
     train, _ = digits
     model = Generator(num_classes=10)
-    card = score_sampler(model, train, Linear(), num_samples=500, batch_size=100)
+    card = score_samples(model, train, Linear(), num_samples=500, batch_size=100)
     asked = torch.cat(model.seen)
     model.seen = []
-    score_sampler(model, train, Linear(), num_samples=500, batch_size=77)
+    score_samples(model, train, Linear(), num_samples=500, batch_size=77)
     assert torch.equal(asked, torch.cat(model.seen))
     assert set(asked.tolist()) == set(range(10))
     assert card.labels == "as in the reference"
     unconditional = Generator()
-    assert score_sampler(unconditional, train, Linear(), num_samples=50).labels is None
+    assert score_samples(unconditional, train, Linear(), num_samples=50).labels is None
     assert unconditional.seen == [None]
 
 
@@ -182,18 +182,18 @@ class Grey(Linear):
 def test_class_accuracy_is_the_share_of_images_of_the_asked_class(digits):
     train, _ = digits
     four = Images("four/train", train.images[:400], np.arange(400) % 4)
-    card = score_sampler(Replay(), four, Grey(), num_samples=800)
+    card = score_samples(Replay(), four, Grey(), num_samples=800)
     # labels 1 and 2 are taken for what they are, 0 for 1 and 3 for 2
     assert card.scores["class_accuracy"] == pytest.approx(0.5, abs=0.05)
-    assert "class_accuracy" not in score_sampler(Generator(), train, Linear(), num_samples=50).scores
+    assert "class_accuracy" not in score_samples(Generator(), train, Linear(), num_samples=50).scores
     stranger = Grey()
     stranger.own_classes = False
-    assert "class_accuracy" not in score_sampler(Replay(), four, stranger, num_samples=50).scores
+    assert "class_accuracy" not in score_samples(Replay(), four, stranger, num_samples=50).scores
 
 
 def test_reconstructions_are_called_so_and_compared_pixel_by_pixel(digits):
     _, test = digits
-    card = score_reconstructor(Blur(), test, Linear(), batch_size=50)
+    card = score_reconstructions(Blur(), test, Linear(), batch_size=50)
     truth = (to_uint8(to_float(test.images) * 0.5).double() - test.images.double()).div(255).square().mean().item()
     assert card.scores["mse"] == pytest.approx(truth, rel=1e-9)
     assert card.scores["psnr"] == pytest.approx(-10 * np.log10(truth))
@@ -208,7 +208,7 @@ def test_values_that_are_not_finite_are_flagged(digits):
             images[0] = torch.nan
             return images
 
-    card = score_sampler(Broken(), digits[0], Linear(), num_samples=100, batch_size=50)
+    card = score_samples(Broken(), digits[0], Linear(), num_samples=100, batch_size=50)
     assert np.isfinite(card.scores["fid"])
     assert card.flags["fid"].startswith("2 images held values that are not finite")
 
@@ -216,7 +216,7 @@ def test_values_that_are_not_finite_are_flagged(digits):
 def test_weak_is_flagged_never_nan_and_undefined_is_refused(digits, tmp_path):
     train, test = digits
     few = Images("few/test", test.images[:12])
-    card = score_sets(few, train, make_extractor("classifier", labelled=digits), metrics=METRICS)
+    card = score_images(few, train, make_extractor("classifier", labelled=digits), metrics=FEATURE_METRICS)
     assert np.isfinite(list(card.scores.values())).all()
     assert set(card.flags) == {"fid", "isc", "kid", "modes"}
     console = Console(record=True, width=200)
@@ -232,9 +232,9 @@ def test_weak_is_flagged_never_nan_and_undefined_is_refused(digits, tmp_path):
     assert {"torch", "torch-fidelity", "torchvision", "lightning_gen", "python"} <= set(saved["versions"])
     for metric, num in {"fid": 1, "kid": 1, "isc": 9, "prc": 3}.items():
         with pytest.raises(InputError, match=f"{metric} is undefined for {num} generated"):
-            score_sets(Images("few/test", test.images[:num]), train, Linear(), metrics=(metric,))
+            score_images(Images("few/test", test.images[:num]), train, Linear(), metrics=(metric,))
     with pytest.raises(InputError, match="unknown metric 'FID'"):
-        score_sets(test, train, Linear(), metrics=("FID",))
+        score_images(test, train, Linear(), metrics=("FID",))
 
 
 def test_the_reference_is_looked_at_once_and_by_content(digits):
@@ -244,18 +244,18 @@ def test_the_reference_is_looked_at_once_and_by_content(digits):
     changed = Images("digits/train", images)
     assert changed.key != train.key
     extractor = Linear()
-    first = score_sets(test, train, extractor, metrics=("fid", "prc"))
+    first = score_images(test, train, extractor, metrics=("fid", "prc"))
     before, extractor.calls = cache_files("features"), 0
-    assert score_sets(test, train, extractor, metrics=("fid", "prc")).scores == first.scores
+    assert score_images(test, train, extractor, metrics=("fid", "prc")).scores == first.scores
     assert extractor.calls == len(test)
-    other = score_sets(test, changed, extractor, metrics=("fid", "prc"))
+    other = score_images(test, changed, extractor, metrics=("fid", "prc"))
     assert extractor.calls == 2 * len(test) + len(train)
     assert other.scores["fid"] != first.scores["fid"]
     (new,) = cache_files("features") - before
     for damage in (b"", new.read_bytes()[:-100], b"nonsense"):
         for path in cache_files("features") | cache_files("statistics"):
             path.write_bytes(damage)
-        assert score_sets(test, train, extractor, metrics=("fid", "prc")).scores == first.scores
+        assert score_images(test, train, extractor, metrics=("fid", "prc")).scores == first.scores
 
 
 def test_protocol_names():
@@ -266,6 +266,6 @@ def test_protocol_names():
 def test_floor_and_ceiling(digits):
     train, test = digits
     extractor = make_extractor("classifier", labelled=digits)
-    floor = score_sets(test, train, extractor).scores["fid"]
-    ceiling = score_sampler(UniformNoise((1, 8, 8)), train, extractor).scores["fid"]
+    floor = score_images(test, train, extractor).scores["fid"]
+    ceiling = score_samples(UniformNoise((1, 8, 8)), train, extractor).scores["fid"]
     assert 0 < 10 * floor < ceiling

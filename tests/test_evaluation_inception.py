@@ -13,7 +13,7 @@ from torch import nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from lightning_gen.errors import InputError
-from lightning_gen.evaluation import EXTRACTORS, make_extractor, score_sets
+from lightning_gen.evaluation import EXTRACTORS, make_extractor, score_images
 from tests.test_evaluation import Images, digit_sets
 
 THEIRS = ("fid", "isc", "kid", "prc")
@@ -85,7 +85,7 @@ def test_every_score_is_torch_fidelitys(colour, weights):
         save_cpu_ram=True,  # no worker processes
         verbose=False,
     )
-    card = score_sets(generated, reference, make_extractor("inception", inception_weights=weights), metrics=THEIRS)
+    card = score_images(generated, reference, make_extractor("inception", inception_weights=weights), metrics=THEIRS)
     names = {
         "fid": "frechet_inception_distance",
         "isc": "inception_score_mean",
@@ -104,7 +104,7 @@ def test_every_score_is_torch_fidelitys(colour, weights):
     assert card.notes == ()
     assert "covariance is singular" in card.flags["fid"]
     with pytest.raises(InputError, match="modes counts the classes of the dataset, which inception does not know"):
-        score_sets(generated, reference, make_extractor("inception", inception_weights=weights), metrics=("modes",))
+        score_images(generated, reference, make_extractor("inception", inception_weights=weights), metrics=("modes",))
 
 
 def test_grey_images_are_repeated_and_the_card_says_so(colour, weights):
@@ -112,7 +112,7 @@ def test_grey_images_are_repeated_and_the_card_says_so(colour, weights):
     grey = colour[0].images[:4, :1]
     assert torch.equal(extractor(grey).vectors, extractor(grey.repeat(1, 3, 1, 1)).vectors)
     few = Images("grey/test", grey)
-    card = score_sets(few, few, extractor, metrics=("prc",))
+    card = score_images(few, few, extractor, metrics=("prc",))
     assert card.notes == ("one grey channel repeated to three",)
     assert not any(module.training for module in extractor.trunk.modules())
 

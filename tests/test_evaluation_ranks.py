@@ -12,7 +12,7 @@ import torch.multiprocessing as mp
 
 from lightning_gen.distributed import scoring_group
 from lightning_gen.errors import InputError
-from lightning_gen.evaluation import score_sampler, scoring
+from lightning_gen.evaluation import score_samples, scoring
 from tests.test_evaluation import Generator, Linear, digit_sets
 
 TIMEOUT = 3
@@ -21,7 +21,7 @@ TIMEOUT = 3
 def scored():
     torch.manual_seed(0)
     model = Generator(num_classes=10)
-    return score_sampler(
+    return score_samples(
         model, digit_sets()[0], Linear(), metrics=("fid", "isc", "prc", "modes"), num_samples=1003, batch_size=64
     )
 
@@ -32,13 +32,13 @@ def work(rank: int, folder: Path) -> None:
     while store.add("here", 0) < 2:  # importing takes longer on one than on the other
         time.sleep(0.05)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=2, timeout=timedelta(seconds=TIMEOUT))
-    patient = scoring.score_features
+    patient = scoring.compute_scores
 
     def slow(*args):
         time.sleep(TIMEOUT + 2)
         return patient(*args)
 
-    scoring.score_features = slow
+    scoring.compute_scores = slow
     try:
         (folder / f"{rank}.json").write_text(scored().to_json())
         with scoring_group() as together, pytest.raises(InputError, match="on rank 0"):

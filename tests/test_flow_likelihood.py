@@ -347,9 +347,11 @@ def test_more_probes_scatter_less():
 
 def test_likelihoods_that_a_model_does_not_have_are_refused():
     images = images_of()
-    with pytest.raises(InputError, match="elbo is of VAEs; of FlowMatching there is nll, by its flow ODE"):
+    with pytest.raises(InputError, match="elbo needs a model with latents; FlowMatching has nll, by its flow ODE"):
         score_likelihood(untrained(FlowMatching), images, metrics=("elbo", "nll"))
-    with pytest.raises(InputError, match="elbo is of VAEs; of DDPM there is nll, by its bound over all 1,000 times"):
+    with pytest.raises(
+        InputError, match="elbo needs a model with latents; DDPM has nll, by its bound over all 1,000 times"
+    ):
         score_likelihood(untrained(DDPM), images, metrics=("elbo",))
     with pytest.raises(InputError, match="importance_samples is 0"):
         score_likelihood(untrained(DDPM), images, importance_samples=0)
@@ -371,9 +373,9 @@ def test_evaluate_gives_bits_of_a_trained_flow(tmp_path, capsys):
     assert card["protocol"]["nll"] == "nll4_test@flow ODE to 0.0001, 1 probe"
     capsys.readouterr()
     assert main([*ask, "fid", "elbo"]) == 2
-    assert "elbo is of VAEs" in lines_of(capsys)
+    assert "elbo needs a model with latents" in lines_of(capsys)
     assert main([*ask, "nll", "--steps", "5"]) == 2
-    assert "does not depend on how images are drawn" in lines_of(capsys)
+    assert "does not depend on how images are sampled" in lines_of(capsys)
 
 
 def test_a_device_without_float64_is_one_clear_line():

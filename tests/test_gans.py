@@ -11,7 +11,7 @@ from torch.optim import Adam
 
 from lightning_gen.data import ImageData
 from lightning_gen.errors import InputError
-from lightning_gen.evaluation import make_extractor, score_sampler
+from lightning_gen.evaluation import make_extractor, score_samples
 from lightning_gen.models.adversarial import frozen
 from lightning_gen.models.gans.acgan import ACGAN
 from lightning_gen.models.gans.conditional_gan import ConditionalGAN
@@ -198,7 +198,7 @@ def test_a_conditional_model_learns_to_draw_what_it_is_asked_for(tmp_path):
     trainer(max_epochs=25).fit(model, datamodule=data)
     real = data.image_set("train")
     classifier = make_extractor("classifier", labelled=(real, data.image_set("test")))
-    assert score_sampler(model, real, classifier, num_samples=500).scores["class_accuracy"] >= 0.95
+    assert score_samples(model, real, classifier, num_samples=500).scores["class_accuracy"] >= 0.95
 
 
 def test_label_planes_are_one_hot():

@@ -15,7 +15,6 @@ from lightning_gen.cli import main
 from lightning_gen.data import ImageData
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation import Extractor, Features
-from lightning_gen.evaluation.scoring import psnr
 from lightning_gen.images import save_png, to_float
 from lightning_gen.inspection import Subject
 from lightning_gen.inspection import neighbours as neighbours_module
@@ -28,6 +27,7 @@ from lightning_gen.inspection.nearest import Nearest
 from lightning_gen.inspection.neighbours import neighbours
 from lightning_gen.inspection.parts import of_classes, whole, without_classes
 from lightning_gen.inspection.quality import quality
+from lightning_gen.losses.image_quality import psnr
 from lightning_gen.models.conditional_vae import ConditionalVAE
 from lightning_gen.models.dcgan import DCGAN
 from lightning_gen.models.vae import VAE

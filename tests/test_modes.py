@@ -17,7 +17,7 @@ from lightning_gen.cli import main
 from lightning_gen.data import ImageData, stacking
 from lightning_gen.data.loader import BatchLoader, BatchOrder
 from lightning_gen.errors import InputError
-from lightning_gen.evaluation import UniformNoise, make_extractor, metrics, protocol_name, score_sampler, score_sets
+from lightning_gen.evaluation import UniformNoise, make_extractor, metrics, protocol_name, score_images, score_samples
 from lightning_gen.images import to_float
 from lightning_gen.types import ImageSet, StackedSet
 from tests.helpers import trainer
@@ -143,13 +143,13 @@ def test_modes_are_refused_without_the_datasets_own_classes_and_flagged_for_few_
     images = Images("x/train", torch.randint(0, 256, (40, 1, 8, 8), dtype=torch.uint8))
 
     with pytest.raises(InputError, match="modes counts the classes of the dataset, which linear does not know"):
-        score_sets(images, images, Foreign(), metrics=("modes",))
-    assert score_sets(images, images, Linear(), metrics=("isc", "modes")).num_modes == 4
-    assert "modes" in score_sets(images, images, Linear(), metrics=("modes",)).flags
-    card = score_sampler(Generator(), images, Linear(), metrics=("modes",), num_samples=80)
+        score_images(images, images, Foreign(), metrics=("modes",))
+    assert score_images(images, images, Linear(), metrics=("isc", "modes")).num_modes == 4
+    assert "modes" in score_images(images, images, Linear(), metrics=("modes",)).flags
+    card = score_samples(Generator(), images, Linear(), metrics=("modes",), num_samples=80)
     assert not card.flags
     assert card.protocol == {"modes": "modes80_train@linear"}
-    assert score_sets(images, images, Linear()).num_modes is None
+    assert score_images(images, images, Linear()).num_modes is None
 
 
 def test_modes_are_named_by_their_protocol():
@@ -159,7 +159,7 @@ def test_modes_are_named_by_their_protocol():
 def test_modes_and_inception_score_look_at_the_generated_images_alone():
     images = Images("x/train", torch.randint(0, 256, (40, 1, 8, 8), dtype=torch.uint8))
     extractor = Linear()
-    score_sampler(Generator(), images, extractor, metrics=("isc", "modes"), num_samples=80)
+    score_samples(Generator(), images, extractor, metrics=("isc", "modes"), num_samples=80)
     assert extractor.calls == 80
 
 
@@ -194,7 +194,7 @@ def test_real_images_cover_the_modes_and_noise_does_not(digits):
     extractor = make_extractor("classifier", labelled=(train, test))
     assert extractor.accuracy == 1
     some = Images("some/test", test[:5000])
-    card = score_sets(some, train, extractor, metrics=("modes",))
+    card = score_images(some, train, extractor, metrics=("modes",))
     counts = np.bincount(test.labels[:5000], minlength=1000)
     share = counts[counts > 0] / 5000
     assert card.scores == {"modes": (counts > 0).sum(), "modes_kl": pytest.approx((share * np.log(share * 1000)).sum())}
@@ -204,7 +204,7 @@ def test_real_images_cover_the_modes_and_noise_does_not(digits):
     text = console.export_text()
     assert f"{(counts > 0).sum()} of 1,000" in text
     assert text.count("modes5k_train@classifier") == 2  # on the row of the modes and on that of the KL
-    noise = score_sampler(UniformNoise((3, 32, 32)), train, extractor, metrics=("modes",), num_samples=100)
+    noise = score_samples(UniformNoise((3, 32, 32)), train, extractor, metrics=("modes",), num_samples=100)
     assert noise.scores["modes"] < 20
 
 

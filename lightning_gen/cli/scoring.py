@@ -1,39 +1,47 @@
-"""Score a checkpoint against its dataset, or any folder of images against another."""
+"""The command ``evaluate``: scores a checkpoint against its dataset, or a folder of images against another."""
 
-import hashlib
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import reduce
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from rich.console import Console
 
+from lightning_gen.checks import check_at_least
 from lightning_gen.cli.checks import check_likelihood
 from lightning_gen.cli.drawing import MODELS_CHOICE, ask, progress
-from lightning_gen.cli.runs import check_seed, run_of, usable
+from lightning_gen.cli.runs import run_of, usable
 from lightning_gen.data import ImageData, folder_set
+from lightning_gen.distributed import rank_and_world_size
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation import (
-    LIKELIHOODS,
+    FEATURE_METRICS,
+    LIKELIHOOD_METRICS,
+    MAX_SAMPLES,
+    Extractor,
     ScoreCard,
+    check_likelihood_metrics,
+    classifier_splits,
     make_extractor,
-    refuse_likelihood,
+    score_images,
     score_likelihood,
-    score_reconstructor,
-    score_sampler,
-    score_sets,
+    score_reconstructions,
+    score_samples,
 )
-from lightning_gen.evaluation.scoring import MOST_SAMPLES
+from lightning_gen.hashing import file_hash
 from lightning_gen.loggers import WandbRunLogger
 from lightning_gen.models.checkpoint import find_checkpoint, load_model, read_checkpoint
 from lightning_gen.types import DensityModel, ImageSet, LikelihoodModel, Reconstructor, Sampler, Sampling
 
-Metric = Literal["fid", "isc", "kid", "prc", "modes", "elbo", "nll"]
+if TYPE_CHECKING:
+    Metric = str
+else:
+    Metric = Literal[FEATURE_METRICS + LIKELIHOOD_METRICS]
 Split = Literal["train", "val", "test"]
 
 
@@ -59,116 +67,236 @@ def evaluate(
 ) -> None:
     """Score a checkpoint, or a folder of images, and write the score card.
 
-    A model that draws samples is scored by them; one that only reconstructs, by its reconstructions. Under torchrun
-    the work is shared among the processes, and the numbers are those of one.
+    A model that generates images is scored by its samples, a model that only reconstructs by its reconstructions.
+    Under torchrun the processes share the work, and the scores are those of a single process.
 
     Args:
         ckpt: a checkpoint, or a run's folder (its best checkpoint, else its last).
-        generated: a folder or zip of images to score, in place of a checkpoint.
-        reference: a folder or zip of real images; by default the dataset that the checkpoint was trained on.
-        metrics: fid, isc, kid, prc (precision and recall), modes (classes covered), and the likelihood of the split's
-            images: nll (of VAEs, diffusion models and flows) and elbo (of VAEs); one or several.
-        features: what compares the images: classifier (trained on the labelled dataset itself; the default for a
-            checkpoint of labelled data), inception (the published protocol; the default otherwise), or another
-            extractor of torch-fidelity.
-        num_samples: images to draw; by default as many as the reference has, at most 10,000.
+        generated: a folder or zip of images to score instead of a checkpoint.
+        reference: a folder or zip of real images; default: the dataset that the checkpoint was trained on.
+        metrics: one or several metrics, described in docs/scoring.md; elbo and nll are likelihoods of the split's
+            images under the model.
+        features: the extractor whose features are compared: classifier (trained on the labelled dataset itself; the
+            default for a checkpoint of labelled data), inception (the published protocol; the default otherwise), or
+            another extractor of torch-fidelity.
+        num_samples: the number of images to generate; default: the size of the reference, at most 10,000.
         split: the dataset's split to score against.
         seed: seed of the samples.
-        raw: score the trained weights and not their moving average.
-        batch_size: images that are drawn and looked at at once; the scores do not depend on it.
-        importance_samples: what is drawn for each image of elbo and nll: latents of a VAE (1000 when not given), probes
-            of a flow's divergence (1), times of DDPM's bound (all of them, once each).
-        reconstructions: score the reconstructions of a model that also draws samples.
-        inception_weights: a file of torch-fidelity's Inception weights, where they cannot be downloaded.
-        root: where the checkpoint's dataset lies now, if it has moved.
-        image_size: side to which the images of the folders are brought, where they differ.
-        out: the score card's file; by default in the folder evaluation beside the run's checkpoints.
-        device: cpu, cuda, mps ...; the best there is when not given.
-        sampling: how a model that draws step by step should draw.
+        raw: score the trained weights instead of their moving average.
+        batch_size: the number of images per batch; it has no effect on the scores.
+        importance_samples: random draws per image for elbo and nll: latents of a VAE (default 1000), probes of a flow's
+            divergence (default 1), times of DDPM's bound (default: each of them once).
+        reconstructions: score the reconstructions of a model that also generates images.
+        inception_weights: a file of torch-fidelity's Inception weights, if they cannot be downloaded.
+        root: the folder of the checkpoint's dataset, if it has moved.
+        image_size: height and width to which the images of folders are resized, if they differ.
+        out: the file of the score card; default: a file in the folder evaluation beside the run's checkpoints.
+        device: cpu, cuda, mps ...; default: the best available.
+        sampling: options of models that sample iteratively.
 
     Raises:
-        InputError: when the arguments do not go together, or anything named cannot be used.
+        InputError: when the arguments contradict each other, or a file or value cannot be used.
     """
     if (ckpt is None) == (generated is None):
         raise InputError("name either --ckpt, or --generated and --reference, two folders of images")
     if not metrics:
-        raise InputError("--metrics is empty; choose from fid, isc, kid, prc, modes, elbo and nll")
-    check_seed(seed)
-    numbers = {"num_samples": num_samples, "batch_size": batch_size, "importance_samples": importance_samples}
-    for option, value in numbers.items():
-        if value is not None and value < 1:
-            raise InputError(f"--{option} is {value}; it must be at least 1")
-    with processes(device) as (place, first):
-        common: dict[str, Any] = {"batch_size": batch_size}
-        likelihoods = tuple(metric for metric in metrics if metric in LIKELIHOODS)
-        compared = tuple(metric for metric in metrics if metric not in LIKELIHOODS)
+        raise InputError(f"--metrics is empty; choose from {', '.join(FEATURE_METRICS + LIKELIHOOD_METRICS)}")
+    check_at_least(0, prefix="--", seed=seed)
+    check_at_least(
+        1, prefix="--", num_samples=num_samples, batch_size=batch_size, importance_samples=importance_samples
+    )
+    with processes(device) as (own_device, is_first):
+        scoring = ScoringOptions(tuple(metrics), features, batch_size, inception_weights, own_device)
         if ckpt is not None:
             checkpoint = find_checkpoint(ckpt)
-            data = dataset_of(checkpoint, root)
-            model = load_model(checkpoint).to(place)
-            model.use_ema = not raw
-            ask(model, sampling)
-            channels, side, _ = model.image_shape
-            looks = bool(likelihoods) or reconstructions or not isinstance(model, Sampler)  # at the images itself
-            real = folder_set(reference, side, channels if looks else None) if reference else data.image_set(split)
-            common |= {"seed": seed, "split": None if reference else split}
-            cards: list[ScoreCard] = []
-            if likelihoods:
-                refuse_likelihood(model, likelihoods)
-                check_likelihood(model, data)
-                if not compared and sampling != MODELS_CHOICE:
-                    raise InputError(f"{likelihoods[0]} does not depend on how images are drawn; leave that out")
-            if compared:
-                features = features or ("classifier" if data.num_classes else "inception")
-                labelled = labelled_sets(data) if features == "classifier" else None
-                extractor = make_extractor(
-                    features, labelled=labelled, inception_weights=inception_weights, device=place
-                )
-                asked = common | {"metrics": compared, "num_samples": num_samples}
-                if isinstance(model, Sampler) and not reconstructions:
-                    share = -(-(num_samples or min(len(real), MOST_SAMPLES)) // world_size())
-                    with progress(model, share, first):
-                        cards.append(score_sampler(model, real, extractor, **asked))
-                elif isinstance(model, Reconstructor):
-                    cards.append(score_reconstructor(model, real, extractor, **asked))
-                else:
-                    does = "reconstructs no images" if reconstructions else "neither draws samples nor reconstructs"
-                    raise InputError(f"{type(model).__name__} {does}")
-            if likelihoods:
-                assert isinstance(model, LikelihoodModel | DensityModel)
-                asked = {"metrics": likelihoods, "num_images": num_samples, "importance_samples": importance_samples}
-                cards.append(score_likelihood(model, real, **common, **asked))
-            card = reduce(ScoreCard.joined, cards)
-            digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
-            card = replace(card, checkpoint=str(checkpoint), checkpoint_hash=digest)
-            weights = f"_{card.weights}" if card.weights else ""
-            drawn = f"_{in_file(card.drawn)}" if card.drawn and sampling != MODELS_CHOICE else ""
-            name = f"{checkpoint.stem}{weights}{drawn}_{in_file(card.protocol[metrics[0]])}.json"
-            out = out or run_of(checkpoint) / "evaluation" / name
+            card = score_checkpoint(
+                checkpoint,
+                scoring,
+                reference=reference,
+                num_samples=num_samples,
+                split=split,
+                seed=seed,
+                raw=raw,
+                importance_samples=importance_samples,
+                reconstructions=reconstructions,
+                root=root,
+                sampling=sampling,
+                show_progress=is_first,
+            )
+            run = run_of(checkpoint)
+            out = out or run / "evaluation" / card_name(card, checkpoint, metrics[0], sampling)
         else:
             assert generated is not None
-            if reference is None:
-                raise InputError("--generated needs --reference, a folder of real images to score against")
-            if sampling != MODELS_CHOICE:
-                raise InputError("how to draw is asked of a model; name its --ckpt")
-            if likelihoods:
-                raise InputError(f"{likelihoods[0]} is of a model with a likelihood; name its --ckpt")
-            fake, real = folder_set(generated, image_size), folder_set(reference, image_size)
-            labelled = None
-            if features == "classifier":
-                side = int(real[:1].shape[-1])
-                labelled = labelled_sets(ImageData("folder", root=str(reference), image_size=side))
-            extractor = make_extractor(
-                features or "inception", labelled=labelled, inception_weights=inception_weights, device=place
-            )
-            card = score_sets(fake, real, extractor, metrics=compared, **common)
-        if first:
-            report(card, out, run_of(checkpoint) if ckpt is not None else None)
+            card, run = score_folder(generated, reference, scoring, image_size=image_size, sampling=sampling), None
+        if is_first:
+            report(card, out, run)
 
 
-def in_file(words: str) -> str:
-    """What a score is of, as part of a file's name."""
-    return re.sub(r"[^\w.-]+", "_", words)
+@dataclass(frozen=True)
+class ScoringOptions:
+    """The options of ``evaluate`` that apply to checkpoints and to folders.
+
+    Attributes:
+        metrics: the requested metrics.
+        features: name of the extractor; None for the default.
+        batch_size: the number of images per batch.
+        inception_weights: file of Inception's weights.
+        device: device of this process.
+    """
+
+    metrics: tuple[str, ...]
+    features: str | None
+    batch_size: int
+    inception_weights: Path | None
+    device: str
+
+    @property
+    def feature_metrics(self) -> tuple[str, ...]:
+        """The requested metrics that compare features."""
+        return tuple(metric for metric in self.metrics if metric not in LIKELIHOOD_METRICS)
+
+    @property
+    def likelihoods(self) -> tuple[str, ...]:
+        """The requested likelihoods."""
+        return tuple(metric for metric in self.metrics if metric in LIKELIHOOD_METRICS)
+
+    def extractor(self, default: str, data: ImageData | None) -> Extractor:
+        """Create the extractor; ``classifier`` is trained on ``data``."""
+        name = self.features or default
+        return make_extractor(
+            name,
+            labelled=classifier_splits(data) if data is not None and name == "classifier" else None,
+            inception_weights=self.inception_weights,
+            device=self.device,
+        )
+
+
+def score_checkpoint(
+    checkpoint: Path,
+    scoring: ScoringOptions,
+    *,
+    reference: Path | None,
+    num_samples: int | None,
+    split: Split,
+    seed: int,
+    raw: bool,
+    importance_samples: int | None,
+    reconstructions: bool,
+    root: str | None,
+    sampling: Sampling,
+    show_progress: bool,
+) -> ScoreCard:
+    """Score a checkpoint; for the arguments see :func:`evaluate`.
+
+    Args:
+        checkpoint: the file.
+        scoring: options shared with :func:`score_folder`.
+        reference: folder or zip of real images; None for the checkpoint's dataset.
+        num_samples: the number of images to generate.
+        split: split of the dataset.
+        seed: seed of the samples.
+        raw: whether to score the trained weights.
+        importance_samples: random draws per image of a likelihood.
+        reconstructions: whether to score reconstructions.
+        root: folder of the dataset, if it has moved.
+        sampling: options of models that sample iteratively.
+        show_progress: whether this process shows a progress bar.
+
+    Returns:
+        The score card, on every process.
+
+    Raises:
+        InputError: when the checkpoint, its data or the model cannot be scored this way.
+    """
+    data = dataset_of(checkpoint, root)
+    model = load_model(checkpoint).to(scoring.device)
+    model.use_ema = not raw
+    ask(model, sampling)
+    likelihoods, metrics = scoring.likelihoods, scoring.feature_metrics
+    from_samples = isinstance(model, Sampler) and not reconstructions
+    if reference is None:
+        real: ImageSet = data.image_set(split)
+    else:
+        channels, side, _ = model.image_shape
+        # the reference goes through the model, unless only samples are scored
+        real = folder_set(reference, side, None if from_samples and not likelihoods else channels)
+    common: dict[str, Any] = {
+        "batch_size": scoring.batch_size,
+        "seed": seed,
+        "split": None if reference else split,
+    }
+    cards: list[ScoreCard] = []
+    if likelihoods:
+        check_likelihood_metrics(model, likelihoods)
+        check_likelihood(model, data)
+        if not metrics and sampling != MODELS_CHOICE:
+            raise InputError(f"{likelihoods[0]} does not depend on how images are sampled; leave these options out")
+    if metrics:
+        extractor = scoring.extractor("classifier" if data.num_classes else "inception", data)
+        options = common | {"metrics": metrics, "num_samples": num_samples}
+        if isinstance(model, Sampler) and from_samples:
+            _, num_processes = rank_and_world_size()
+            share = -(-(num_samples or min(len(real), MAX_SAMPLES)) // num_processes)
+            with progress(model, share, show_progress):
+                cards.append(score_samples(model, real, extractor, **options))
+        elif isinstance(model, Reconstructor):
+            cards.append(score_reconstructions(model, real, extractor, **options))
+        else:
+            lacks = "reconstructs no images" if reconstructions else "neither generates nor reconstructs images"
+            raise InputError(f"{type(model).__name__} {lacks}")
+    if likelihoods:
+        assert isinstance(model, LikelihoodModel | DensityModel)
+        options = {"metrics": likelihoods, "num_images": num_samples, "importance_samples": importance_samples}
+        cards.append(score_likelihood(model, real, **common, **options))
+    card = reduce(ScoreCard.merge, cards)
+    return replace(card, checkpoint=str(checkpoint), checkpoint_hash=file_hash(checkpoint))
+
+
+def score_folder(
+    generated: Path, reference: Path | None, scoring: ScoringOptions, *, image_size: int | None, sampling: Sampling
+) -> ScoreCard:
+    """Score a folder or zip of images against another.
+
+    Args:
+        generated: the images to score.
+        reference: the real images.
+        scoring: options shared with :func:`score_checkpoint`.
+        image_size: height and width to which images are resized.
+        sampling: must be the default, because no model is sampled.
+
+    Returns:
+        The score card, on every process.
+
+    Raises:
+        InputError: when there is no reference, an option needs a model, or the images cannot be read.
+    """
+    if reference is None:
+        raise InputError("--generated needs --reference, a folder of real images to score against")
+    if sampling != MODELS_CHOICE:
+        raise InputError("options of sampling need a model; name its --ckpt")
+    if scoring.likelihoods:
+        raise InputError(f"{scoring.likelihoods[0]} needs a model with a likelihood; name its --ckpt")
+    fake, real = folder_set(generated, image_size), folder_set(reference, image_size)
+    data = None
+    if scoring.features == "classifier":
+        data = ImageData("folder", root=str(reference), image_size=int(real[:1].shape[-1]))
+    extractor = scoring.extractor("inception", data)
+    return score_images(fake, real, extractor, metrics=scoring.feature_metrics, batch_size=scoring.batch_size)
+
+
+def card_name(card: ScoreCard, checkpoint: Path, metric: str, sampling: Sampling) -> str:
+    """The default file name of a checkpoint's score card, e.g. ``best_ema_fid1437_train_classifier.json``."""
+    parts = [checkpoint.stem]
+    if card.weights:
+        parts.append(card.weights)
+    if card.drawn and sampling != MODELS_CHOICE:
+        parts.append(file_name_of(card.drawn))
+    return "_".join([*parts, file_name_of(card.protocol[metric])]) + ".json"
+
+
+def file_name_of(text: str) -> str:
+    """Replace characters that do not belong in a file name by underscores."""
+    return re.sub(r"[^\w.-]+", "_", text)
 
 
 def dataset_of(checkpoint: Path, root: str | None) -> ImageData:
@@ -176,13 +304,13 @@ def dataset_of(checkpoint: Path, root: str | None) -> ImageData:
 
     Args:
         checkpoint: the file.
-        root: where the data lies now, if it has moved.
+        root: folder of the dataset, if it has moved.
 
     Returns:
         The data module.
 
     Raises:
-        InputError: when the checkpoint does not say.
+        InputError: when the checkpoint has no data options.
     """
     options = read_checkpoint(checkpoint).get("datamodule_hyper_parameters")
     if not options:
@@ -190,18 +318,13 @@ def dataset_of(checkpoint: Path, root: str | None) -> ImageData:
     return ImageData(**(options | ({"root": root} if root else {})))
 
 
-def labelled_sets(data: ImageData) -> tuple[ImageSet, ImageSet]:
-    """What a classifier learns from and is tested on."""
-    return data.image_set("train"), data.image_set("val")  # which has no class that training left out
-
-
 def report(card: ScoreCard, out: Path | None, run: Path | None) -> None:
-    """Print a score card, write it, and add it to the run's W&B run where there is one.
+    """Print a score card, write it, and add it to the run's W&B run.
 
     Args:
         card: the score card.
-        out: its file, if any.
-        run: the run's folder, if any.
+        out: its file; None to write no file.
+        run: the run's folder; None for images that belong to no run.
     """
     console = Console()
     console.print(card.table())
@@ -216,23 +339,18 @@ def report(card: ScoreCard, out: Path | None, run: Path | None) -> None:
             console.print(f"W&B: {logger.sync_command}", highlight=False, soft_wrap=True)
 
 
-def world_size() -> int:
-    """How many processes torchrun started."""
-    return int(os.environ.get("WORLD_SIZE", 1))
-
-
 @contextmanager
 def processes(device: str | None) -> Iterator[tuple[str, bool]]:
-    """Join the processes that torchrun started, if it did.
+    """Join the process group of torchrun, if it started this process.
 
     Args:
-        device: the device asked for.
+        device: the requested device; None for the best available.
 
     Yields:
         This process's device, and whether it is the first process.
     """
     kind = usable(device)
-    if world_size() == 1:
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield kind, True
         return
     if kind == "cuda":

@@ -1,25 +1,44 @@
-"""Scoring under one protocol: features, FID / IS / KID / precision and recall, and the score card."""
+"""Scoring under one protocol: features, metrics, likelihoods and the score card."""
 
 from lightning_gen.evaluation.card import ScoreCard, protocol_name
 from lightning_gen.evaluation.extractor import Extractor, Features
-from lightning_gen.evaluation.features import EXTRACTORS, make_extractor
-from lightning_gen.evaluation.likelihood import LIKELIHOODS, refuse_likelihood, score_likelihood
-from lightning_gen.evaluation.metrics import METRICS
-from lightning_gen.evaluation.scoring import UniformNoise, score_reconstructor, score_sampler, score_sets
+from lightning_gen.evaluation.extractors import EXTRACTORS, classifier_splits, make_extractor
+from lightning_gen.evaluation.facts import describe_sampling
+from lightning_gen.evaluation.likelihood import check_likelihood_metrics, score_likelihood
+from lightning_gen.evaluation.metrics import (
+    FEATURE_METRICS,
+    LIKELIHOOD_METRICS,
+    METRICS,
+    check_metric_names,
+    check_metrics,
+)
+from lightning_gen.evaluation.scoring import (
+    MAX_SAMPLES,
+    UniformNoise,
+    score_images,
+    score_reconstructions,
+    score_samples,
+)
 
 __all__ = [
     "EXTRACTORS",
-    "LIKELIHOODS",
+    "FEATURE_METRICS",
+    "LIKELIHOOD_METRICS",
+    "MAX_SAMPLES",
     "METRICS",
     "Extractor",
     "Features",
     "ScoreCard",
     "UniformNoise",
+    "check_likelihood_metrics",
+    "check_metric_names",
+    "check_metrics",
+    "classifier_splits",
+    "describe_sampling",
     "make_extractor",
     "protocol_name",
-    "refuse_likelihood",
+    "score_images",
     "score_likelihood",
-    "score_reconstructor",
-    "score_sampler",
-    "score_sets",
+    "score_reconstructions",
+    "score_samples",
 ]

@@ -1,4 +1,4 @@
-"""The score card: every number with everything that it depends on, as JSON and as a table."""
+"""The score card: scores and the settings that they depend on, as JSON and as a table."""
 
 import json
 import platform
@@ -13,29 +13,28 @@ from rich.markup import escape
 from rich.table import Table
 
 from lightning_gen.cache import atomic
+from lightning_gen.evaluation.metrics import METRIC_OF_SCORE
 from lightning_gen.types import ImageShape
 
 Subject = Literal["samples", "reconstructions", "folder", "likelihood"]
-METRIC_OF = {"precision": "prc", "recall": "prc", "f_score": "prc", "modes_kl": "modes", "bits_per_dim": "nll"}
-"""The metric that gives a score, where it is called otherwise."""
 PACKAGES = ("lightning_gen", "torch", "torchvision", "torch-fidelity", "pytorch-lightning", "numpy")
 
 
 def protocol_name(metric: str, num: int, split: str, extractor: str = "inception", subject: Subject = "samples") -> str:
-    """Name what was measured, so that two numbers of one name can be compared.
+    """The name of a protocol; scores with equal names can be compared.
 
-    ``fid10k_train`` is the FID of 10,000 generated images against the training split by Inception's features;
-    ``fid1437_train@classifier`` says which other extractor; ``rfid360_test`` is of reconstructions.
+    ``fid10k_train`` is the FID of 10,000 generated images against the train split with Inception's features,
+    ``fid1437_train@classifier`` an FID with another extractor, ``rfid360_test`` an FID of reconstructions.
 
     Args:
         metric: e.g. ``fid``.
-        num: number of images scored.
+        num: the number of images scored.
         split: the reference's split or name.
-        extractor: whose features.
+        extractor: name of the extractor, or the method of a likelihood.
         subject: what was scored.
 
     Returns:
-        The protocol's name.
+        The name.
     """
     count = f"{num // 1000}k" if num and num % 1000 == 0 else str(num)
     prefix = "r" if subject == "reconstructions" else ""
@@ -43,45 +42,46 @@ def protocol_name(metric: str, num: int, split: str, extractor: str = "inception
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that scores depend on."""
+    """Versions of Python and of the packages that affect scores."""
     return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
 
 
 @dataclass(frozen=True)
 class ScoreCard:
-    """Scores and the facts that they depend on.
+    """Scores and the settings that they depend on.
 
     Attributes:
-        scores: value by name: ``fid``, ``isc``, ``isc_std``, ``kid``, ``kid_std``, ``precision``, ``recall``,
-            ``modes``, ``modes_kl``, ``elbo``, ``elbo_sem`` (standard error of the mean), ``nll``, ``bits_per_dim`` ...
-        metrics: what was asked for, out of ``fid``, ``isc``, ``kid``, ``prc``, ``modes``, ``elbo``, ``nll``.
+        scores: value by key: ``fid``, ``isc``, ``isc_std``, ``kid``, ``precision``, ``elbo``, ``elbo_sem`` (standard
+            error of the mean) ..., see ``METRICS``.
+        metrics: the requested metrics.
         protocol: name of the protocol by metric, e.g. ``fid10k_train``.
         subject: whether samples, reconstructions, a folder's images or the likelihood of the reference were scored.
-        generated: name of the set scored, or the model's class.
-        num_generated: how many images were scored.
-        reference: name of the set that they were scored against.
+        generated: name of the scored set, or the model's class.
+        num_generated: the number of scored images.
+        reference: name of the reference set.
         reference_key: hash of its content.
-        num_reference: how many images it has.
+        num_reference: the number of its images.
         split: its split.
-        image_shape: (channels, height, width) of the images scored.
-        precision: numbers that the model and the extractor computed with.
-        extractor: whose features were compared; None where none were.
+        image_shape: (channels, height, width) of the scored images.
+        precision: numerical precision of the model or the extractor.
+        extractor: name of the extractor; None for a likelihood.
         weights_hash: hash of the extractor's weights.
-        extractor_accuracy: the extractor's accuracy on test images, where known.
         resizer: how images were resized before the extractor.
-        importance_samples: drawn for each image's likelihood; None where none was estimated.
-        num_modes: how many modes there are to be found; None where they were not counted.
-        seed: of the samples.
-        labels: how classes were chosen for a conditional model; None where there are none.
-        drawn: how images were drawn step by step: the sampler, its steps and options; None where they were not.
-        weights: whether the averaged or the raw weights were used; None where there is no model.
-        notes: what else a reader should know.
-        flags: metric -> why its number is weak.
-        images_seen: how many training images the model had seen.
-        checkpoint: file that the model came from.
+        extractor_accuracy: the extractor's accuracy on test images; None where unknown.
+        importance_samples: latents or other random draws per image of a likelihood; None where no likelihood was
+            estimated, or the model's default was used.
+        num_modes: the number of classes that ``modes`` counts; None where it was not computed.
+        seed: seed of the samples.
+        labels: how the classes of a class-conditional model were chosen; None for unconditional models.
+        drawn: sampler, steps and options of a model that samples iteratively.
+        weights: whether averaged or raw weights were used; None where no model was scored.
+        notes: further remarks.
+        flags: metric -> why its scores are weak.
+        images_seen: the number of training images that the model had seen.
+        checkpoint: the model's checkpoint.
         checkpoint_hash: SHA-256 of that file.
-        versions: of the packages.
-        date: when, in UTC.
+        versions: versions of Python and of packages.
+        date: time of scoring, in UTC.
     """
 
     scores: dict[str, float]
@@ -114,15 +114,8 @@ class ScoreCard:
     versions: Mapping[str, str] = field(default_factory=package_versions)
     date: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
 
-    def joined(self, other: "ScoreCard") -> "ScoreCard":
-        """This card with another's scores of the same model on the same images; its own facts stand first.
-
-        Args:
-            other: the other card.
-
-        Returns:
-            The whole.
-        """
+    def merge(self, other: "ScoreCard") -> "ScoreCard":
+        """This card with the scores of another card of the same model and images; other fields are this card's."""
         return replace(
             self,
             scores={**self.scores, **other.scores},
@@ -135,20 +128,16 @@ class ScoreCard:
         )
 
     def to_json(self) -> str:
-        """The card as JSON: ``scores`` and, beside it, the other fields."""
+        """The card's fields as JSON."""
         return json.dumps(asdict(self), indent=2, allow_nan=False) + "\n"
 
     def save(self, path: Path) -> None:
-        """Write the card's JSON; a killed write leaves the old file whole.
-
-        Args:
-            path: the file; its folder is made.
-        """
+        """Write the card as JSON, atomically; the folder is created."""
         with atomic(path) as temporary:
             temporary.write_text(self.to_json(), encoding="utf-8")
 
     def table(self) -> Table:
-        """The scores as a table that names the extractor, the protocol and every weakness."""
+        """The scores as a table with protocols and weaknesses."""
         accuracy = "" if self.extractor_accuracy is None else f" (test accuracy {self.extractor_accuracy:.2%})"
         title = "Likelihood" if self.extractor is None else f"Scores by {self.extractor}'s features{accuracy}"
         subject = "images" if self.subject == "folder" else self.subject
@@ -174,7 +163,7 @@ class ScoreCard:
             text = f"{value:.5g}" + ("" if spread is None else f" ± {spread:.2g}")
             if name == "modes" and self.num_modes is not None:
                 text = f"{value:,.0f} of {self.num_modes:,}"
-            metric = METRIC_OF.get(name, name)
+            metric = METRIC_OF_SCORE.get(name, name)
             row = [name, text, self.protocol.get(metric, "")]
             table.add_row(*map(escape, row + [self.flags.get(metric, "")] * bool(self.flags)))
         return table

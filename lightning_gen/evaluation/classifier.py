@@ -1,14 +1,14 @@
-"""A small convolutional classifier as feature extractor: trained once on the labelled dataset that is scored.
+"""The extractor ``classifier``: a small convolutional network trained on the labelled dataset that is scored.
 
-For digits and MNIST its features tell the classes apart, which Inception's, learned on photographs, need not; and it
-needs no download. Its scores carry its name: they compare with one another, never with a published FID.
+Its features separate the classes of digits and MNIST, which Inception's, trained on photographs, need not do, and it
+needs no download. Its scores compare with one another, not with published FIDs.
 
-The features are a linear layer's, and labels are not smoothed: the Frechet distance takes features for Gaussian,
-which rectified ones are not, and smoothing draws each class into a point, so that what is wrong within a class no
-longer shows (Mueller et al. 2019, https://arxiv.org/abs/1906.02629).
+The features are the outputs of a linear layer, and labels are not smoothed. The Frechet distance assumes Gaussian
+features, which rectified ones are not, and label smoothing contracts each class to a point, which hides defects within
+a class (Mueller et al. 2019, https://arxiv.org/abs/1906.02629).
 
-Training is deterministic (own generators, on the CPU, on whatever device is scored), leaves torch's global random
-state alone, and is done once: the weights are cached under the train set's content and the recipe.
+Training is deterministic: it has its own generators and runs on the CPU whatever the device of scoring. It leaves
+torch's global random state unchanged. The weights are cached under the train set's content and the recipe's version.
 """
 
 from collections.abc import Iterator
@@ -24,43 +24,47 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lightning_gen.errors import InputError
-from lightning_gen.evaluation.extractor import Extractor, Features, hash_weights
-from lightning_gen.evaluation.files import Arrays, cache_path, cached
+from lightning_gen.evaluation.array_cache import Arrays, cache_path, cached
+from lightning_gen.evaluation.extractor import Extractor, Features
+from lightning_gen.hashing import weights_hash
 from lightning_gen.images import to_float
 from lightning_gen.noise import mix_seed
 from lightning_gen.types import Images, ImageSet, StoredImages
 
 RECIPE = "2"
-"""Version of everything below that the trained weights depend on; part of the cache's key."""
-WIDTH = 64
-SIZE = 32
-BATCH = 128
-SIGHT = 240_000
-"""How many images (with repetition) training sees, within the bounds of ``EPOCHS``."""
+"""Version of everything in this file that the trained weights depend on; part of the cache key."""
+NUM_FEATURES = 64
+MAX_SIDE = 32
+"""Larger images are averaged down to this side."""
+BATCH_SIZE = 128
+TRAIN_IMAGES = 240_000
+"""The number of images (with repetition) in training, within the bounds of ``EPOCHS``."""
 EPOCHS = (4, 60)
-PEAK_RATE = 3e-3
+"""The smallest and the largest number of epochs."""
+PEAK_LR = 3e-3
 FACTS = ("accuracy", "image_shape")
-"""What is kept beside the weights."""
+"""Names of the cached arrays that are not weights."""
 
 
-class Network(nn.Module):
-    """Three convolutions to a 4x4 (or smaller) map, a linear layer of ``WIDTH`` features, a linear classification.
+class ClassifierNetwork(nn.Module):
+    """Three convolutions, average pooling to 2x2, a linear layer of ``NUM_FEATURES`` features, and a linear classifier.
 
     Args:
-        channels: of the images.
-        classes: how many classes to tell apart.
+        channels: image channels.
+        classes: the number of classes.
     """
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
         widths = (channels, 16, 32, 64)
         layers: list[nn.Module] = []
-        for number, (before, after) in enumerate(pairwise(widths)):
-            size = 5 if number == 0 else 3
-            layers += [nn.Conv2d(before, after, size, 2, size // 2, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+        for index, (in_channels, out_channels) in enumerate(pairwise(widths)):
+            size = 5 if index == 0 else 3
+            convolution = nn.Conv2d(in_channels, out_channels, size, 2, size // 2, bias=False)
+            layers += [convolution, nn.BatchNorm2d(out_channels), nn.ReLU()]
         self.body = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten())
-        self.hidden = nn.Linear(4 * widths[-1], WIDTH)
-        self.head = nn.Linear(WIDTH, classes)
+        self.hidden = nn.Linear(4 * widths[-1], NUM_FEATURES)
+        self.head = nn.Linear(NUM_FEATURES, classes)
 
     def forward(self, images: Images) -> tuple[Float[Tensor, "batch features"], Float[Tensor, "batch classes"]]:
         """Features and logits of images in [-1, 1] of at least 8x8."""
@@ -72,8 +76,8 @@ class Classifier(Extractor):
     """The extractor ``classifier``: features of the penultimate layer (64), logits of the dataset's classes.
 
     Args:
-        arrays: what ``trained`` gives.
-        device: where it scores.
+        arrays: the result of :func:`trained_classifier`.
+        device: device of the network.
     """
 
     def __init__(self, arrays: Arrays, device: torch.device | str = "cpu") -> None:
@@ -82,13 +86,13 @@ class Classifier(Extractor):
         self.device = torch.device(device)
         self.shape = tuple(arrays["image_shape"].tolist())
         self.classes = len(arrays["head.bias"])
-        self.width = WIDTH
-        self.resizer = f"area average to {SIZE}x{SIZE}" if max(self.shape[1:]) > SIZE else "none"
+        self.width = NUM_FEATURES
+        self.resizer = f"area average to {MAX_SIDE}x{MAX_SIDE}" if max(self.shape[1:]) > MAX_SIDE else "none"
         self.accuracy = arrays["accuracy"].item()
         state = {name: torch.from_numpy(arrays[name]) for name in arrays if name not in FACTS}
-        self.weights_hash = hash_weights(state)
+        self.weights_hash = weights_hash(state)
         with torch.random.fork_rng(devices=[]):
-            network = Network(self.shape[0], self.classes)
+            network = ClassifierNetwork(self.shape[0], self.classes)
         network.load_state_dict(state)
         self.network = network.to(self.device).eval().requires_grad_(False)
 
@@ -96,7 +100,7 @@ class Classifier(Extractor):
         """Extract features and logits; see the base class."""
         if tuple(images.shape[1:]) != self.shape:
             raise InputError(
-                f"the classifier learned from {self.shape} images and cannot see {tuple(images.shape[1:])}"
+                f"the classifier was trained on images of shape {self.shape}; it cannot see {tuple(images.shape[1:])}"
             )
         with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
             vectors, logits = self.network(classifier_input(images.to(self.device)))
@@ -104,18 +108,18 @@ class Classifier(Extractor):
 
 
 class StackedClassifier(Extractor):
-    """The extractor ``classifier`` of images that are several images stacked in their channels (``StackedSet``).
+    """The extractor ``classifier`` of images that consist of several images stacked in the channels (``StackedSet``).
 
-    The classifier of those images looks at each by itself. With f_i its features and p_i its class probabilities for
-    the i-th,
+    A classifier of single images is applied to each of the k parts. With features f_i and class probabilities p_i of
+    the i-th part,
 
         features = (f_1, ..., f_k),    logit of the class (c_1, ..., c_k) = log p_1(c_1) + ... + log p_k(c_k)
 
-    so the likeliest class is that of the likeliest classes (Metz et al. 2017, https://arxiv.org/abs/1611.02163).
+    so the likeliest class consists of the parts' likeliest classes (Metz et al. 2017, https://arxiv.org/abs/1611.02163).
 
     Args:
-        part: classifier of the images that are stacked.
-        stacked: how many make one.
+        part: classifier of single images.
+        stacked: the number of parts, k.
     """
 
     def __init__(self, part: Classifier, stacked: int) -> None:
@@ -134,51 +138,51 @@ class StackedClassifier(Extractor):
         """Extract features and logits; see the base class."""
         if tuple(images.shape[1:]) != self.shape:
             raise InputError(
-                f"the classifier learned to see {self.stacked} images in the channels of one of {self.shape}, and "
+                f"the classifier takes {self.stacked} images stacked in the channels, of shape {self.shape}; it "
                 f"cannot see {tuple(images.shape[1:])}"
             )
         vectors, logits = self.part(images.reshape(-1, *self.part.shape))
         assert logits is not None
-        logs = logits.log_softmax(1).unflatten(0, (-1, self.stacked))  # (images, stacked, classes of a part)
-        joint = logs[:, 0]
-        for more in logs.unbind(1)[1:]:
-            joint = (joint[:, :, None] + more[:, None, :]).flatten(1)
+        log_probs = logits.log_softmax(1).unflatten(0, (-1, self.stacked))  # (images, stacked, classes of a part)
+        joint = log_probs[:, 0]
+        for part_log_probs in log_probs.unbind(1)[1:]:
+            joint = (joint[:, :, None] + part_log_probs[:, None, :]).flatten(1)
         return Features(vectors.unflatten(0, (-1, self.stacked)).flatten(1), joint)
 
     def notes(self, channels: int) -> list[str]:
-        """State what the accuracy is of; see the base class."""
+        """State that the accuracy is that of single images; see the base class."""
         return [f"{self.stacked} images stacked in the channels, classified one by one; the test accuracy is of one"]
 
 
 def classifier_input(images: StoredImages) -> Float[Tensor, "batch channels _ _"]:
-    """Stored images as floats in [-1, 1], averaged down where a side is longer than ``SIZE``."""
+    """Stored images as floats in [-1, 1], averaged down where a side is longer than ``MAX_SIDE``."""
     height, width = images.shape[2:]
     floats = to_float(images)
-    if max(height, width) <= SIZE:
+    if max(height, width) <= MAX_SIDE:
         return floats
-    return F.adaptive_avg_pool2d(floats, (min(height, SIZE), min(width, SIZE)))
+    return F.adaptive_avg_pool2d(floats, (min(height, MAX_SIDE), min(width, MAX_SIDE)))
 
 
 def shift(images: Images, rows: int, columns: int) -> Images:
-    """Move images by whole pixels, repeating their edge."""
+    """Translate images by whole pixels, repeating the edge."""
     height, width = images.shape[2:]
-    reach = max(abs(rows), abs(columns))
-    padded = F.pad(images, (reach,) * 4, mode="replicate")
-    return padded[:, :, reach + rows : reach + rows + height, reach + columns : reach + columns + width]
+    pad = max(abs(rows), abs(columns))
+    padded = F.pad(images, (pad,) * 4, mode="replicate")
+    return padded[:, :, pad + rows : pad + rows + height, pad + columns : pad + columns + width]
 
 
-def trained(train: ImageSet, test: ImageSet) -> Arrays:
-    """The classifier of a labelled dataset: read from the cache, or trained once and kept there.
+def trained_classifier(train: ImageSet, test: ImageSet) -> Arrays:
+    """Train the classifier of a labelled dataset, or read it from the cache.
 
     Args:
-        train: labelled images to learn from.
-        test: labelled images to measure the accuracy on.
+        train: labelled images to train with.
+        test: labelled images to measure the accuracy with.
 
     Returns:
         The weights by name, the test ``accuracy`` in [0, 1] and the ``image_shape``.
 
     Raises:
-        InputError: when a set has no labels or the two are of different shapes.
+        InputError: when a set has no labels, or the two have different image shapes.
     """
     keys = [RECIPE]
     for part in (train, test):
@@ -186,26 +190,18 @@ def trained(train: ImageSet, test: ImageSet) -> Arrays:
             raise InputError(f"{part.name} has no class labels to train a classifier with; use inception instead")
         keys += [part.key, sha256(part.labels.tobytes()).hexdigest()]
     if train[:1].shape != test[:1].shape:
-        raise InputError(f"images of {train.name} and {test.name} are of different shapes")
+        raise InputError(f"images of {train.name} and {test.name} have different shapes")
     return cached(cache_path("classifier", *keys), lambda: fit(train, test))
 
 
 def fit(train: ImageSet, test: ImageSet) -> Arrays:
-    """Train the classifier: AdamW, one cycle of the learning rate, batches shifted by up to a sixteenth.
-
-    Args:
-        train: labelled images to learn from.
-        test: labelled images to measure the accuracy on.
-
-    Returns:
-        What ``trained`` gives.
-    """
+    """Train with AdamW and a one-cycle learning rate; each batch is shifted by up to a sixteenth of the side."""
     seed = mix_seed(int(RECIPE), "classifier")
     random = np.random.default_rng(seed)
-    epochs = int(np.clip(SIGHT // len(train), *EPOCHS))
+    epochs = int(np.clip(TRAIN_IMAGES // len(train), *EPOCHS))
     labels = torch.from_numpy(np.asarray(train.labels))
     image_shape = tuple(train[:1].shape[1:])
-    reach = max(1, min(SIZE, *image_shape[1:]) // 16)
+    max_shift = max(1, min(MAX_SIDE, *image_shape[1:]) // 16)
     with (
         one_thread(),
         torch.inference_mode(False),
@@ -213,13 +209,13 @@ def fit(train: ImageSet, test: ImageSet) -> Arrays:
         torch.autocast("cpu", enabled=False),
         torch.random.fork_rng(devices=[]),
     ):
-        torch.default_generator.manual_seed(seed)  # the CPU's alone: torch.manual_seed would touch the GPUs'
-        network = Network(image_shape[0], int(labels.max()) + 1)
-        batches = [np.sort(part) for _ in range(epochs) for part in batches_of(random.permutation(len(train)))]
-        optimizer = torch.optim.AdamW(network.parameters(), lr=PEAK_RATE, weight_decay=1e-2)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=len(batches))
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would also seed the GPUs
+        network = ClassifierNetwork(image_shape[0], int(labels.max()) + 1)
+        batches = [np.sort(part) for _ in range(epochs) for part in split_batches(random.permutation(len(train)))]
+        optimizer = torch.optim.AdamW(network.parameters(), lr=PEAK_LR, weight_decay=1e-2)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_LR, total_steps=len(batches))
         for batch in batches:
-            rows, columns = random.integers(-reach, reach + 1, size=2).tolist()
+            rows, columns = random.integers(-max_shift, max_shift + 1, size=2).tolist()
             images = shift(classifier_input(train[batch]), rows, columns)
             loss = F.cross_entropy(network(images)[1], labels[batch])
             optimizer.zero_grad()
@@ -234,7 +230,7 @@ def fit(train: ImageSet, test: ImageSet) -> Arrays:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute on one thread: the same sums in the same order on every machine, and no waiting where cores are shared.
+    """Compute on one thread, so that sums have the same order on every machine.
 
     Yields:
         Nothing.
@@ -247,16 +243,16 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def batches_of(order: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
-    """Cut an order into batches of nearly one size, none of them of a single image where that can be."""
-    return np.array_split(order, max(1, round(len(order) / BATCH)))
+def split_batches(order: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
+    """Split an order into batches of nearly equal size."""
+    return np.array_split(order, max(1, round(len(order) / BATCH_SIZE)))
 
 
 @torch.no_grad()
-def measure_accuracy(network: Network, test: ImageSet) -> float:
-    """The share of images whose largest logit is their label's."""
-    right = 0
+def measure_accuracy(network: ClassifierNetwork, test: ImageSet) -> float:
+    """The share of images that are classified correctly."""
+    correct = 0
     for start in range(0, len(test), 1000):
-        guesses = network(classifier_input(test[start : start + 1000]))[1].argmax(1)
-        right += int((guesses.numpy() == np.asarray(test.labels)[start : start + 1000]).sum())
-    return right / len(test)
+        predictions = network(classifier_input(test[start : start + 1000]))[1].argmax(1)
+        correct += int((predictions.numpy() == np.asarray(test.labels)[start : start + 1000]).sum())
+    return correct / len(test)

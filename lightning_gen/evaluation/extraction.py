@@ -1,7 +1,6 @@
-"""From images to features: in batches, shared by the ranks, and for the reference kept by content."""
+"""Feature extraction in batches, shared among the ranks; reference features are cached by content."""
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -9,126 +8,140 @@ import torch
 from torch import Tensor
 
 from lightning_gen.distributed import ScoringGroup
+from lightning_gen.evaluation.array_cache import cache_path, read_arrays_of_shapes, write_arrays
 from lightning_gen.evaluation.extractor import Extractor, Features
-from lightning_gen.evaluation.files import Arrays, cache_path, read_arrays, write_arrays
-from lightning_gen.evaluation.metrics import LOGITS_ALONE, Reference, statistics
-from lightning_gen.types import ImageSet, ImageShape, StoredImages
+from lightning_gen.evaluation.metric_record import Reference
+from lightning_gen.evaluation.metrics import automatic_metrics, needs_of, statistics
+from lightning_gen.types import ImageSet, ImageShape, Labels, StoredImages
+
+PREFIX = "image/"
+"""Prefix of the columns of per-image values among the gathered columns."""
 
 
-class Drawn(NamedTuple):
-    """Images to score, and figures of each (of length ``num``) to carry along."""
+class ScoredBatch(NamedTuple):
+    """A batch of images to score.
+
+    Attributes:
+        images: the images.
+        per_image: further values of each image, by name.
+        labels: the class that was requested of each image, where the extractor knows the classes.
+    """
 
     images: StoredImages
-    figures: Mapping[str, Tensor] = {}
+    per_image: Mapping[str, Tensor] = {}
+    labels: Labels | None = None
 
 
 class Extracted(NamedTuple):
-    """Features of all images in order, their figures, and the images' shape."""
+    """Features and further values of all images in order, and the images' shape."""
 
     features: Features
-    figures: Mapping[str, Tensor]
+    per_image: Mapping[str, Tensor]
     image_shape: ImageShape
 
 
 def extract(
-    draw: Callable[[range], Drawn],
+    load: Callable[[range], ScoredBatch],
     num: int,
     extractor: Extractor,
     batch_size: int,
-    ranks: ScoringGroup,
+    group: ScoringGroup,
     metrics: Sequence[str] = (),
 ) -> Extracted | None:
-    """Extract the features of ``num`` images; every rank does its share.
+    """Extract the features of ``num`` images; every rank extracts its share.
 
     Args:
-        draw: gives the images of some indices.
-        num: how many images there are.
-        extractor: what looks at them.
-        batch_size: how many are drawn at once.
-        ranks: the processes that share the work.
-        metrics: what the features are for; logits are kept only for metrics that look at them, since those of many
-            classes outweigh the features. Where the images carry the figure ``label``, whether the extractor finds the
-            same class is carried on as ``right``.
+        load: returns the images with the given indices.
+        num: the number of images.
+        extractor: the network.
+        batch_size: the number of images per call of ``load``.
+        group: the processes that share the work.
+        metrics: the requested metrics. Logits are returned only when one of them needs logits, because the logits of
+            many classes take more memory than the features.
 
     Returns:
-        The whole on rank 0, None on the others.
+        The features on rank 0, None on the others. ``per_image`` has the metrics that need ``labels`` where the batches
+        have labels and the extractor has logits.
     """
-    with_logits = bool({*LOGITS_ALONE} & {*metrics})
+    with_logits = "logits" in needs_of(metrics)
     columns: dict[str, list[Tensor]] = {}
     shape: tuple[int, ...] = ()
-    share = ranks.share(num)
+    share = group.share(num)
     for start in range(0, len(share), batch_size):
-        images, figures = draw(share[start : start + batch_size])
-        shape = tuple(images.shape[1:])
-        features = extractor(images)
-        found = {"vectors": features.vectors} | {f"figure/{name}": figure.cpu() for name, figure in figures.items()}
+        batch = load(share[start : start + batch_size])
+        shape = tuple(batch.images.shape[1:])
+        features = extractor(batch.images)
+        values = {"vectors": features.vectors}
+        values |= {f"{PREFIX}{name}": value.cpu() for name, value in batch.per_image.items()}
         if features.logits is not None and with_logits:
-            found["logits"] = features.logits
-        if features.logits is not None and "label" in figures:
-            found["figure/right"] = features.logits.argmax(1) == figures["label"].cpu()
-        for name, rows in found.items():
+            values["logits"] = features.logits
+        if features.logits is not None and batch.labels is not None:
+            for metric in automatic_metrics("labels"):
+                assert metric.per_image is not None
+                values[f"{PREFIX}{metric.name}"] = metric.per_image(features.logits, batch.labels.cpu())
+        for name, rows in values.items():
             columns.setdefault(name, []).append(rows)
-    whole = ranks.gather({name: torch.cat(parts) for name, parts in columns.items()}, num)
-    if whole is None:
+    gathered = group.gather({name: torch.cat(parts) for name, parts in columns.items()}, num)
+    if gathered is None:
         return None
-    carried = {name.removeprefix("figure/"): rows for name, rows in whole.items() if name.startswith("figure/")}
+    per_image = {name.removeprefix(PREFIX): rows for name, rows in gathered.items() if name.startswith(PREFIX)}
     channels, height, width = shape
-    return Extracted(Features(whole["vectors"], whole.get("logits")), carried, (channels, height, width))
+    return Extracted(Features(gathered["vectors"], gathered.get("logits")), per_image, (channels, height, width))
 
 
-def from_set(images: ImageSet) -> Callable[[range], Drawn]:
-    """Draw the images of a set."""
-    return lambda indices: Drawn(images[np.asarray(indices, dtype=np.int64)])
+def batches_of(images: ImageSet) -> Callable[[range], ScoredBatch]:
+    """The ``load`` function of an image set."""
+    return lambda indices: ScoredBatch(images[np.asarray(indices, dtype=np.int64)])
 
 
 def extract_reference(
-    reference: ImageSet, extractor: Extractor, metrics: Sequence[str], batch_size: int, ranks: ScoringGroup
+    reference: ImageSet, extractor: Extractor, metrics: Sequence[str], batch_size: int, group: ScoringGroup
 ) -> Reference | None:
-    """What the metrics need of the reference images: read from the cache, or extracted once and kept there.
+    """Extract what the metrics need of the reference images, or read it from the cache.
 
-    The cache is keyed by the images' content and the extractor's weights, so neither a changed image nor another
-    network is ever served stale; a damaged file is made again. FID alone keeps two moments, not every feature.
+    The cache key is a hash of the images' content and of the extractor's weights; a damaged file is recomputed. For
+    FID alone only the two moments are cached, not the features.
 
     Args:
         reference: the real images.
-        extractor: what looks at them.
-        metrics: what will be computed.
-        batch_size: how many images are looked at at once.
-        ranks: the processes that share the work.
+        extractor: the network.
+        metrics: the requested metrics.
+        batch_size: the number of images per batch.
+        group: the processes that share the work.
 
     Returns:
         The reference on rank 0, None on the others.
     """
     key = (reference.key, extractor.name, extractor.weights_hash)
-    vectors_path, statistics_path = cache_path("features", *key), cache_path("statistics", *key)
-    needs_vectors, needs_statistics = bool({"kid", "prc"} & {*metrics}), "fid" in metrics
-    nothing = torch.empty(0, extractor.width)
+    vectors_path, moments_path = cache_path("features", *key), cache_path("statistics", *key)
+    needs = needs_of(metrics)
+    needs_vectors, needs_moments = "features" in needs, "statistics" in needs
+    no_vectors = torch.empty(0, extractor.width)
 
     def read() -> Reference | None:
-        vectors = read_whole(vectors_path, vectors=(len(reference), extractor.width)) if needs_vectors else {}
-        moments = read_whole(statistics_path, mu=(extractor.width,), sigma=(extractor.width,) * 2)
-        if vectors is None or (moments is None and needs_statistics):
-            return None
-        return Reference(torch.from_numpy(vectors["vectors"]) if vectors else nothing, moments or {})
+        vectors, moments = no_vectors, {}
+        if needs_vectors:
+            arrays = read_arrays_of_shapes(vectors_path, vectors=(len(reference), extractor.width))
+            if arrays is None:
+                return None
+            vectors = torch.from_numpy(arrays["vectors"])
+        if needs_moments:
+            arrays = read_arrays_of_shapes(moments_path, mu=(extractor.width,), sigma=(extractor.width,) * 2)
+            if arrays is None:
+                return None
+            moments = dict(arrays)
+        return Reference(vectors, moments)
 
-    found = read() if ranks.rank == 0 else None
-    if ranks.on_first_rank(lambda: found is not None):
-        return found
-    extracted = extract(from_set(reference), len(reference), extractor, batch_size, ranks)
-    if extracted is None or not (needs_vectors or needs_statistics):
-        return None if extracted is None else Reference(nothing, {})
+    cached = read() if group.rank == 0 else None
+    if group.on_first_rank(lambda: cached is not None):
+        return cached
+    extracted = extract(batches_of(reference), len(reference), extractor, batch_size, group)
+    if extracted is None:
+        return None
     vectors = extracted.features.vectors
-    moments = statistics(vectors) if needs_statistics else {}
+    moments = statistics(vectors) if needs_moments else {}
     if needs_vectors:
         write_arrays(vectors_path, {"vectors": vectors.numpy()})
-    if needs_statistics:
-        write_arrays(statistics_path, moments)
+    if needs_moments:
+        write_arrays(moments_path, moments)
     return Reference(vectors, moments)
-
-
-def read_whole(path: Path, **shapes: tuple[int, ...]) -> Arrays | None:
-    """Read a cache file, taking one whose arrays are not of these shapes for damaged."""
-    arrays = read_arrays(path)
-    if arrays is None or {name: array.shape for name, array in arrays.items()} != shapes:
-        return None
-    return arrays

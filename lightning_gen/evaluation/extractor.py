@@ -1,8 +1,6 @@
-"""What scores images: a network that turns stored images into feature vectors and, where it classifies, logits."""
+"""The interface of the networks that turn stored images into feature vectors and class scores."""
 
-import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from jaxtyping import Float
@@ -12,23 +10,23 @@ from lightning_gen.types import StoredImages
 
 
 class Features(NamedTuple):
-    """What an extractor sees in images: the vectors that FID, KID and PRC compare, and the logits that IS needs."""
+    """Feature vectors, and logits where the extractor classifies."""
 
     vectors: Float[Tensor, "images features"]
     logits: Float[Tensor, "images classes"] | None = None
 
 
 class Extractor(ABC):
-    """Turns uint8 images into features; a frozen network in eval mode that takes no part in any training.
+    """A frozen network in eval mode that computes features of uint8 images.
 
     Attributes:
-        name: as asked for, e.g. ``inception``.
-        weights_hash: hash of the network's weights; two extractors with one name and hash see the same.
-        resizer: what resizing is done to the images before the network, in words.
+        name: the name by which it is requested, e.g. ``inception``.
+        weights_hash: hash of the network's weights; equal names and hashes mean equal features.
+        resizer: description of the resizing before the network.
         width: length of a feature vector.
-        classes: how many classes its logits tell apart; 0 where it has no logits, so that IS is undefined.
-        own_classes: whether these are the classes of the dataset that is scored, so that ``modes`` may count them.
-        accuracy: the share of test images that it classifies right, where that was measured.
+        classes: the number of classes of the logits; 0 for an extractor without logits.
+        own_classes: whether these are the classes of the dataset that is scored.
+        accuracy: accuracy on held-out images in [0, 1]; None where it was not measured.
     """
 
     name: str
@@ -44,39 +42,15 @@ class Extractor(ABC):
         """Extract features.
 
         Args:
-            images: uint8 images on any device, one or three channels.
+            images: uint8 images on any device, with one or three channels.
 
         Returns:
-            float32 features on the CPU, row i those of image i.
+            float32 features on the CPU, one row per image.
 
         Raises:
-            InputError: when the network cannot see images of that shape.
+            InputError: when the network does not accept images of that shape.
         """
 
     def notes(self, channels: int) -> list[str]:
-        """What a reader of the score should know about images with so many channels.
-
-        Args:
-            channels: of the images scored.
-
-        Returns:
-            Sentences for the score card.
-        """
+        """Notes for the score card of images with this number of channels."""
         return []
-
-
-def hash_weights(state: Mapping[str, Tensor]) -> str:
-    """Hash names, shapes and values of a network's tensors.
-
-    Args:
-        state: the network's state dict.
-
-    Returns:
-        The first 16 hexadecimal digits of the SHA-256.
-    """
-    digest = hashlib.sha256()
-    for name, value in sorted(state.items()):
-        value = value.detach().cpu().contiguous()
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.flatten().numpy().tobytes())
-    return digest.hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""FID, IS, KID and PRC of extracted features, by torch-fidelity's own functions with its defaults and seeds; and modes.
+"""The table of metrics: what each needs, when it is undefined or weak, how it is computed, and the scores it returns.
 
     fid    ||m1 - m2||^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2))          Heusel et al. 2017, https://arxiv.org/abs/1706.08500
     isc    exp E_x KL(p(y|x) || p(y)), mean and std of 10 splits   Salimans et al. 2016, https://arxiv.org/abs/1606.03498
@@ -7,17 +7,20 @@
     prc    precision and recall with 3 nearest neighbours   Kynkaanniemi et al. 2019, https://arxiv.org/abs/1904.06991
     modes  #{c : p(c) > 0} and sum_c p(c) log(C p(c)), p(c) the share of images assigned to class c of C
                                                                         Metz et al. 2017, https://arxiv.org/abs/1611.02163
+    mse, psnr, ssim    see ``losses/image_quality.py``
+    elbo, nll          see ``likelihood.py``
 
-A metric that is undefined for the numbers of images given is refused; one that is only weak is computed and flagged.
+FID, IS, KID and PRC are torch-fidelity's functions with its defaults and seeds. To add a metric, add a record to
+``METRICS``. The names that the command line accepts, the checks before scoring, the features that are extracted and
+the rows of the score card follow from the table.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, KEY_METRIC_ISC_STD, isc_features_to_metric
@@ -30,92 +33,32 @@ from torch_fidelity.metric_prc import (
 )
 
 from lightning_gen.errors import InputError
-from lightning_gen.evaluation.extractor import Extractor, Features
+from lightning_gen.evaluation.extractor import Extractor
+from lightning_gen.evaluation.metric_record import (
+    FeatureInputs,
+    LikelihoodInputs,
+    Metric,
+    Need,
+    Scores,
+    Statistics,
+    Vectors,
+)
+from lightning_gen.losses.image_quality import SSIM_MIN_SIDE, mse, psnr, ssim
 
-METRICS = ("fid", "isc", "kid", "prc", "modes")
-LOGITS_ALONE = ("isc", "modes")
-"""Metrics of the class scores of the generated images, to which the reference is nothing."""
-SPLITS = 10
-SUBSET = 1000
-NEIGHBOURS = 3
-FEWEST = {"fid": 2, "isc": SPLITS, "kid": 2, "prc": NEIGHBOURS + 1, "modes": 1}
-"""Below so many images (of either set; of the generated ones for ``LOGITS_ALONE``) a metric is undefined."""
-IMAGES_A_MODE = 20
-"""With fewer images a class on average, chance alone may leave a class empty."""
-WHOLE_TABLE = 20_000
-"""Above so many images PRC's distances are computed in parts, lest their table fill the memory."""
-
-Vectors = Float[Tensor, "_ features"]
-Statistics = Mapping[str, npt.NDArray[np.generic]]
-"""Mean ``mu`` (width) and covariance ``sigma`` (width, width) of features."""
-Scores = dict[str, float]
-
-
-class Reference(NamedTuple):
-    """What metrics need of the reference images; empty where no metric asked for needs it."""
-
-    vectors: Vectors
-    statistics: Statistics
-
+ISC_SPLITS = 10
+KID_SUBSET = 1000
+PRC_NEIGHBOURS = 3
+PRC_MAX_WHOLE = 20_000
+"""The largest number of images for which the table of PRC's distances is computed in one part."""
+MODES_MIN_IMAGES_PER_CLASS = 20
+"""With fewer images per class on average, a class may be empty by chance."""
+NLL_MIN_LATENTS = 100
+"""With fewer importance samples, the estimate of log p(x) is flagged as a loose bound."""
 
 statistics: Callable[[Vectors], Statistics] = fid_features_to_statistics
 
 
-def refuse(metrics: Sequence[str], extractor: Extractor, generated: int, reference: int) -> None:
-    """Refuse metrics that are unknown, or undefined for what is to be scored, before any work is done.
-
-    Args:
-        metrics: names out of ``METRICS``.
-        extractor: whose features are compared.
-        generated: number of generated images.
-        reference: number of reference images.
-
-    Raises:
-        InputError: naming the metric and what it needs.
-    """
-    if not metrics:
-        raise InputError(f"no metric asked for; choose from {', '.join(METRICS)}")
-    for metric in metrics:
-        if metric not in METRICS:
-            raise InputError(f"unknown metric {metric!r}; choose from {', '.join(METRICS)}")
-        for num, kind in ((generated, "generated"), (reference, "reference")):
-            if num < FEWEST[metric] and (metric not in LOGITS_ALONE or kind == "generated"):
-                raise InputError(f"{metric} is undefined for {num} {kind} images; it needs {FEWEST[metric]} or more")
-        if metric == "isc" and not extractor.classes:
-            raise InputError(f"isc needs class scores, and {extractor.name} gives none; use inception or classifier")
-        if metric == "modes" and not extractor.own_classes:
-            raise InputError(
-                f"modes counts the classes of the dataset, which {extractor.name} does not know; use classifier"
-            )
-
-
-def weaknesses(metrics: Sequence[str], extractor: Extractor, generated: int, reference: int) -> dict[str, str]:
-    """Say which metrics are defined but weak for so many images.
-
-    Args:
-        metrics: names out of ``METRICS``.
-        extractor: whose features are compared.
-        generated: number of generated images.
-        reference: number of reference images.
-
-    Returns:
-        Metric -> what is weak about it.
-    """
-    fewest = min(generated, reference)
-    flags = {}
-    if "fid" in metrics and fewest <= extractor.width:
-        flags["fid"] = f"{fewest:,} images for {extractor.width:,} features: the covariance is singular, the FID biased"
-    if "isc" in metrics and generated < SPLITS * extractor.classes:
-        flags["isc"] = f"{generated // SPLITS:,} images a split for {extractor.classes:,} classes: biased low"
-    if "kid" in metrics and fewest < SUBSET:
-        flags["kid"] = f"subsets of {fewest:,} instead of {SUBSET:,} images; kid_std means little"
-    if "modes" in metrics and generated < IMAGES_A_MODE * extractor.classes:
-        bias = (extractor.classes - 1) / (2 * generated)  # of a sample's entropy, to first order (Miller 1955)
-        flags["modes"] = (
-            f"{generated:,} images for {extractor.classes:,} classes: too few to find every mode for sure, and the KL "
-            f"is biased up (by {bias:.2g} where all are as likely)"
-        )
-    return flags
+# ---- functions
 
 
 def fid(generated: Statistics, reference: Statistics) -> Scores:
@@ -125,22 +68,22 @@ def fid(generated: Statistics, reference: Statistics) -> Scores:
 
 def isc(logits: Float[Tensor, "_ classes"]) -> Scores:
     """Inception Score of logits: ``isc`` and ``isc_std``."""
-    result = isc_features_to_metric(logits, SPLITS)
+    result = isc_features_to_metric(logits, ISC_SPLITS)
     return {"isc": result[KEY_METRIC_ISC_MEAN], "isc_std": result[KEY_METRIC_ISC_STD]}
 
 
 def kid(generated: Vectors, reference: Vectors) -> Scores:
     """Kernel distance of features: ``kid`` and ``kid_std``."""
-    subset = min(SUBSET, len(generated), len(reference))
+    subset = min(KID_SUBSET, len(generated), len(reference))
     result = kid_features_to_metric(generated, reference, kid_subset_size=subset, verbose=False)
     return {"kid": result[KEY_METRIC_KID_MEAN], "kid_std": result[KEY_METRIC_KID_STD]}
 
 
 def prc(generated: Vectors, reference: Vectors) -> Scores:
     """Precision, recall and their harmonic mean: ``precision``, ``recall``, ``f_score``."""
-    parts = max(len(generated), len(reference)) > WHOLE_TABLE
+    in_parts = max(len(generated), len(reference)) > PRC_MAX_WHOLE
     result = prc_features_to_metric(
-        generated, reference, prc_neighborhood=NEIGHBOURS, save_cpu_ram=parts, verbose=False
+        generated, reference, prc_neighborhood=PRC_NEIGHBOURS, save_cpu_ram=in_parts, verbose=False
     )
     return {
         "precision": result[KEY_METRIC_PRECISION],
@@ -150,36 +93,231 @@ def prc(generated: Vectors, reference: Vectors) -> Scores:
 
 
 def modes(logits: Float[Tensor, "_ classes"]) -> Scores:
-    """How many classes the images are assigned to, ``modes``, and the KL divergence of their shares to uniform in nats.
+    """The number of classes assigned to any image, ``modes``, and the KL divergence of the class shares to uniform.
 
-    ``modes_kl`` is log C minus the entropy of the shares: 0 where all C classes are met alike, log C where only one is.
+    ``modes_kl`` is log C minus the entropy of the shares, in nats: 0 where all C classes are equally frequent, log C
+    where there is only one.
     """
     counts = logits.argmax(1).bincount(minlength=logits.shape[1]).double()
     share = counts / counts.sum()
     divergence = torch.special.xlogy(share, share * len(share)).sum().item()
-    return {"modes": float(counts.count_nonzero()), "modes_kl": max(0.0, divergence)}  # lest rounding make it negative
+    return {"modes": float(counts.count_nonzero()), "modes_kl": max(0.0, divergence)}  # rounding may make it negative
 
 
-def score_features(metrics: Sequence[str], generated: Features, reference: Reference) -> Scores:
-    """Compute metrics of generated features against a reference.
+def mean_and_error(name: str, values: Float64[Tensor, " images"]) -> Scores:
+    """The mean of values and its standard error, ``<name>_sem``."""
+    return {name: values.mean().item(), f"{name}_sem": (values.std() / math.sqrt(len(values))).item()}
+
+
+def nll(inputs: LikelihoodInputs) -> Scores:
+    """Mean -log p(x) in nats with its standard error, and in bits per dimension."""
+    scores = mean_and_error("nll", -inputs.log_p)
+    return scores | {"bits_per_dim": scores["nll"] / (inputs.dimensions * math.log(2))}
+
+
+def squared_error_scores(inputs: FeatureInputs) -> Scores:
+    """MSE and PSNR over all pixels."""
+    error = inputs.per_image["mse"].mean().item()
+    return {"mse": error, "psnr": psnr(error)}
+
+
+# ---- when a metric is weak
+
+
+def weak_fid(inputs: FeatureInputs) -> str | None:
+    """The covariance of fewer images than features is singular."""
+    width = inputs.extractor.width
+    if inputs.fewest > width:
+        return None
+    return f"{inputs.fewest:,} images for {width:,} features: the covariance is singular, the FID biased"
+
+
+def weak_isc(inputs: FeatureInputs) -> str | None:
+    """The marginal distribution of a split needs at least one image per class."""
+    num, classes = inputs.num_generated, inputs.extractor.classes
+    if num >= ISC_SPLITS * classes:
+        return None
+    return f"{num // ISC_SPLITS:,} images a split for {classes:,} classes: biased low"
+
+
+def weak_kid(inputs: FeatureInputs) -> str | None:
+    """Smaller subsets have another spread."""
+    if inputs.fewest >= KID_SUBSET:
+        return None
+    return f"subsets of {inputs.fewest:,} instead of {KID_SUBSET:,} images; kid_std means little"
+
+
+def weak_modes(inputs: FeatureInputs) -> str | None:
+    """Classes may be empty by chance."""
+    num, classes = inputs.num_generated, inputs.extractor.classes
+    if num >= MODES_MIN_IMAGES_PER_CLASS * classes:
+        return None
+    bias = (classes - 1) / (2 * num)  # of a sample's entropy, to first order (Miller 1955)
+    return (
+        f"{num:,} images for {classes:,} classes: too few to find every mode for sure, and the KL is biased up "
+        f"(by {bias:.2g} where all are as likely)"
+    )
+
+
+def weak_elbo(inputs: LikelihoodInputs) -> str | None:
+    """A Bernoulli likelihood of grey values does not sum to 1."""
+    return "grey values under a Bernoulli likelihood: a relaxation, not a probability" if inputs.relaxed else None
+
+
+def weak_nll(inputs: LikelihoodInputs) -> str | None:
+    """The importance-weighted bound is loose for few samples."""
+    few = inputs.latents is not None and inputs.latents < NLL_MIN_LATENTS
+    reasons = [f"{inputs.latents} samples: a loose upper bound"] if few else []
+    return "; ".join([*reasons, *filter(None, [weak_elbo(inputs)])]) or None
+
+
+# ---- the table
+
+RECORDS: tuple[Metric[Any], ...] = (
+    Metric(
+        "fid",
+        needs=frozenset({"statistics"}),
+        scores={"fid": "lower"},
+        compute=lambda x: fid(statistics(x.features.vectors), x.reference.statistics),
+        min_images=2,
+        weakness=weak_fid,
+    ),
+    Metric(
+        "isc",
+        needs=frozenset({"logits"}),
+        scores={"isc": "higher", "isc_std": None},
+        compute=lambda x: isc(x.logits),
+        min_images=ISC_SPLITS,
+        weakness=weak_isc,
+    ),
+    Metric(
+        "kid",
+        needs=frozenset({"features"}),
+        scores={"kid": "lower", "kid_std": None},
+        compute=lambda x: kid(x.features.vectors, x.reference.vectors),
+        min_images=2,
+        weakness=weak_kid,
+    ),
+    Metric(
+        "prc",
+        needs=frozenset({"features"}),
+        scores={"precision": "higher", "recall": "higher", "f_score": "higher"},
+        compute=lambda x: prc(x.features.vectors, x.reference.vectors),
+        min_images=PRC_NEIGHBOURS + 1,
+    ),
+    Metric(
+        "modes",
+        needs=frozenset({"logits", "class_logits"}),
+        scores={"modes": "higher", "modes_kl": "lower"},
+        compute=lambda x: modes(x.logits),
+        weakness=weak_modes,
+    ),
+    Metric(
+        "mse",
+        needs=frozenset({"reconstructions"}),
+        scores={"mse": "lower", "psnr": "higher"},
+        compute=squared_error_scores,
+        per_image=lambda images, targets: mse(images, targets, "image"),
+    ),
+    Metric(
+        "ssim",
+        needs=frozenset({"reconstructions"}),
+        scores={"ssim": "higher"},
+        compute=lambda x: {"ssim": x.per_image["ssim"].mean().item()},
+        per_image=ssim,
+        min_side=SSIM_MIN_SIDE,
+    ),
+    Metric(
+        "class_accuracy",
+        needs=frozenset({"labels", "class_logits"}),
+        scores={"class_accuracy": "higher"},
+        compute=lambda x: {"class_accuracy": x.per_image["class_accuracy"].double().mean().item()},
+        per_image=lambda logits, labels: logits.argmax(1) == labels,
+    ),
+    Metric(
+        "elbo",
+        needs=frozenset({"likelihood", "latents"}),
+        scores={"elbo": "higher", "elbo_sem": None},
+        compute=lambda x: mean_and_error("elbo", x.elbo),
+        min_images=2,
+        weakness=weak_elbo,
+    ),
+    Metric(
+        "nll",
+        needs=frozenset({"likelihood"}),
+        scores={"nll": "lower", "nll_sem": None, "bits_per_dim": "lower"},
+        compute=nll,
+        min_images=2,
+        weakness=weak_nll,
+    ),
+)
+METRICS: Mapping[str, Metric[Any]] = {metric.name: metric for metric in RECORDS}
+LIKELIHOOD_METRICS = tuple(name for name, metric in METRICS.items() if "likelihood" in metric.needs)
+FEATURE_METRICS = tuple(
+    name for name, metric in METRICS.items() if not metric.automatic and "likelihood" not in metric.needs
+)
+"""The metrics of generated images that can be requested."""
+METRIC_OF_SCORE = {key: metric.name for metric in RECORDS for key in metric.scores}
+
+
+# ---- looking up the table
+
+
+def needs_of(metrics: Collection[str]) -> set[Need]:
+    """What metrics are computed from."""
+    return {need for name in metrics for need in METRICS[name].needs}
+
+
+def automatic_metrics(need: Need) -> list[Metric[Any]]:
+    """The metrics that are computed wherever ``need`` is available, such as MSE of reconstructions."""
+    return [metric for metric in RECORDS if metric.automatic and need in metric.needs]
+
+
+def check_metrics(metrics: Sequence[str], extractor: Extractor, generated: int, reference: int) -> None:
+    """Check before any work is done that metrics are defined for what is scored.
 
     Args:
-        metrics: names out of ``METRICS``, none of which ``refuse`` refuses.
-        generated: features of the generated images.
-        reference: features of the reference images.
+        metrics: names of metrics.
+        extractor: the extractor whose features are compared.
+        generated: the number of generated images.
+        reference: the number of reference images.
 
-    Returns:
-        Score by name, in the order of ``METRICS``.
+    Raises:
+        InputError: naming the metric and what it needs.
     """
+    check_metric_names(metrics)
+    for name in metrics:
+        metric = METRICS[name]
+        for num, kind in ((generated, "generated"), (reference, "reference")):
+            if num < metric.min_images and (metric.uses_reference or kind == "generated"):
+                raise InputError(f"{name} is undefined for {num} {kind} images; it needs {metric.min_images} or more")
+        if "class_logits" in metric.needs and not extractor.own_classes:
+            raise InputError(
+                f"{name} counts the classes of the dataset, which {extractor.name} does not know; use classifier"
+            )
+        if "logits" in metric.needs and not extractor.classes:
+            raise InputError(f"{name} needs class scores, and {extractor.name} gives none; use inception or classifier")
+
+
+def check_metric_names(metrics: Sequence[str]) -> None:
+    """Check that there is at least one metric, and that each is one of ``FEATURE_METRICS`` (else ``InputError``)."""
+    if not metrics:
+        raise InputError(f"no metric is requested; choose from {', '.join(FEATURE_METRICS)}")
+    for name in metrics:
+        if name not in FEATURE_METRICS:
+            raise InputError(f"unknown metric {name!r}; choose from {', '.join(FEATURE_METRICS)}")
+
+
+def compute_scores(metrics: Collection[str], inputs: FeatureInputs | LikelihoodInputs) -> Scores:
+    """Compute metrics; the scores are in the order of ``METRICS``. Names of other things are ignored."""
     scores: Scores = {}
-    if "fid" in metrics:
-        scores |= fid(statistics(generated.vectors), reference.statistics)
-    if "isc" in metrics and generated.logits is not None:
-        scores |= isc(generated.logits)
-    if "kid" in metrics:
-        scores |= kid(generated.vectors, reference.vectors)
-    if "prc" in metrics:
-        scores |= prc(generated.vectors, reference.vectors)
-    if "modes" in metrics and generated.logits is not None:
-        scores |= modes(generated.logits)
+    for name, metric in METRICS.items():
+        if name in metrics:
+            scores |= metric.compute(inputs)
     return scores
+
+
+def find_weaknesses(metrics: Collection[str], inputs: FeatureInputs | LikelihoodInputs) -> dict[str, str]:
+    """Metric -> why its scores are weak, for those that are."""
+    reasons = {name: metric.weakness(inputs) for name, metric in METRICS.items() if name in metrics}
+    return {name: reason for name, reason in reasons.items() if reason}

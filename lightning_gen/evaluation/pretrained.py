@@ -1,7 +1,7 @@
-"""torch-fidelity's feature extractors, loaded without running what a weights file may carry.
+"""torch-fidelity's feature extractors, loaded without running code from weights files.
 
-torch-fidelity unpickles weights freely. Here Inception's and VGG-16's are read with ``weights_only=True``, compared
-with the network's own names and shapes, and handed over as tensors alone.
+torch-fidelity unpickles weights without restriction. Here Inception's and VGG-16's weights are read with
+``weights_only=True`` and passed on as plain tensors.
 """
 
 import io
@@ -20,30 +20,31 @@ from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 from torchvision.models import VGG16_Weights
 
 from lightning_gen.errors import InputError
-from lightning_gen.evaluation.extractor import Extractor, Features, hash_weights
+from lightning_gen.evaluation.extractor import Extractor, Features
+from lightning_gen.hashing import weights_hash
 from lightning_gen.types import StoredImages
 
 INCEPTION = "inception-v3-compat"
-"""torch-fidelity's name of what is called ``inception`` here."""
+"""torch-fidelity's name of the extractor ``inception``."""
 PRETRAINED = ("inception", *(name for name in FEATURE_EXTRACTORS_REGISTRY if name != INCEPTION))
 INCEPTION_SIZE = 299
 CPU_BATCH = 8
-"""On a CPU Inception is fastest in batches whose activations stay in the cache. On one thread oneDNN picks another
-kernel for a smaller batch (features differ by float32 rounding, 1e-5, which KID shows), so there batches stay whole."""
+"""On a CPU Inception is fastest in batches whose activations fit the cache. On one thread oneDNN uses another kernel
+for small batches (features differ by float32 rounding, 1e-5, which changes KID), so batches are not split there."""
 
 
 class Pretrained(Extractor):
     """A feature extractor of torch-fidelity's registry.
 
-    Its features are those of the layer that torch-fidelity uses for FID. IS is left undefined: these networks give no
-    class scores (``Inception`` does).
+    The features are those of the layer that torch-fidelity uses for FID. There are no logits, so IS is undefined;
+    ``Inception`` has logits.
 
     Args:
         name: name in torch-fidelity's registry, e.g. ``dinov2-vit-b-14``, ``clip-vit-b-32``, ``vgg16``.
-        device: where the network runs.
+        device: device of the network.
 
     Raises:
-        InputError: when the weights are neither cached nor can be downloaded.
+        InputError: when the weights are not cached and cannot be downloaded.
     """
 
     layers: tuple[str, ...]
@@ -51,46 +52,45 @@ class Pretrained(Extractor):
     def __init__(self, name: str, device: torch.device | str = "cpu") -> None:
         self.name = name
         self.device = torch.device(device)
-        kind = FEATURE_EXTRACTORS_REGISTRY[name]
+        extractor_class = FEATURE_EXTRACTORS_REGISTRY[name]
         weights: Any = None
-        with fetching(name):
+        with downloading(name):
             if name == "vgg16":
                 url = VGG16_Weights.IMAGENET1K_V1.url
-                weights = as_file(torch.hub.load_state_dict_from_url(url, check_hash=True, weights_only=True))
-            layer = kind.get_default_feature_layer_for_metric("fid")
-            network = kind(name, [layer], feature_extractor_weights_path=weights, verbose=False)
+                weights = to_file(torch.hub.load_state_dict_from_url(url, check_hash=True, weights_only=True))
+            layer = extractor_class.get_default_feature_layer_for_metric("fid")
+            network = extractor_class(name, [layer], feature_extractor_weights_path=weights, verbose=False)
         self.network: nn.Module = network.to(self.device)
-        self.weights_hash = hash_weights(network.state_dict())
+        self.weights_hash = weights_hash(network)
         size = getattr(network, "resolution", getattr(network, "INPUT_IMAGE_SIZE", None))
         self.resizer = tensorflow_resizer(size)
         self.width = self(torch.zeros(1, 3, 8, 8, dtype=torch.uint8)).vectors.shape[1]
 
     @torch.inference_mode()
     def __call__(self, images: StoredImages) -> Features:
-        """Extract the layer that torch-fidelity compares; see the base class."""
+        """Extract the layer that torch-fidelity uses for FID; see the base class."""
         with torch.autocast(self.device.type, enabled=False):
             (vectors,) = self.network(three_channels(images).to(self.device))
         return Features(vectors.float().cpu())
 
     def notes(self, channels: int) -> list[str]:
-        """State the repeated channel of grey images; see the base class."""
+        """State that grey images were repeated to three channels; see the base class."""
         return ["one grey channel repeated to three"] if channels == 1 else []
 
 
 class Inception(Pretrained):
-    """torch-fidelity's Inception v3 of the published FID, IS and KID, faster.
+    """torch-fidelity's Inception v3 of the published FID, IS and KID, with faster resizing.
 
-    Features are the 2048 of the last pooling, logits the 1008 without bias (``logits_unbiased``). The network's parts
-    are torch-fidelity's own; resizing is rearranged (rows after columns, grey images before they are repeated) so
-    that the same arithmetic is done once for each pixel.
+    Features are the 2048 of the last pooling layer, logits the 1008 without bias (``logits_unbiased``). The layers are
+    torch-fidelity's. Resizing is rearranged (rows after columns, grey images before they are repeated) so that the same
+    arithmetic is done once per pixel.
 
     Args:
-        weights: file of torch-fidelity's weights; downloaded (once, to torch's cache) when None.
-        device: where the network runs.
+        weights: file of torch-fidelity's weights; downloaded once, to torch's cache, when None.
+        device: device of the network.
 
     Raises:
-        InputError: when the file is missing, damaged, not these weights or holds more than tensors, or when there is
-            no file and no network.
+        InputError: when the file is missing, damaged, of another network or not only tensors, or the download fails.
     """
 
     def __init__(self, weights: Path | None = None, device: torch.device | str = "cpu") -> None:
@@ -99,25 +99,25 @@ class Inception(Pretrained):
         if weights is not None:
             state = read_tensors(weights)
         else:
-            with fetching(self.name):
+            with downloading(self.name):
                 state = torch.hub.load_state_dict_from_url(
                     URL_INCEPTION_V3, map_location="cpu", check_hash=True, weights_only=True
                 )
         try:
             network = FeatureExtractorInceptionV3(
-                INCEPTION, ["2048"], feature_extractor_weights_path=as_file(state), verbose=False
+                INCEPTION, ["2048"], feature_extractor_weights_path=to_file(state), verbose=False
             )
         except (RuntimeError, TypeError, AttributeError):
-            found = weights or "the download"
+            source = weights or "the download"
             raise InputError(
-                f"{found} holds no weights of Inception v3; the right file is {URL_INCEPTION_V3}"
+                f"{source} holds no weights of Inception v3; the right file is {URL_INCEPTION_V3}"
             ) from None
-        self.weights_hash = hash_weights(network.state_dict())
+        self.weights_hash = weights_hash(network)
         *trunk, head = network.to(self.device).children()  # registered in the order in which they run
         self.trunk = nn.Sequential(*trunk).eval()
         self.head: Float[Tensor, "classes features"] = head.weight
         self.width = head.in_features
-        self.classes = 1000  # of its 1008 logits one is for background and seven for nothing
+        self.classes = 1000  # of the 1008 logits one is background and seven are unused
         self.resizer = tensorflow_resizer(INCEPTION_SIZE)
 
     @torch.inference_mode()
@@ -135,8 +135,8 @@ def inception_input(images: StoredImages) -> Float[Tensor, "batch channels 299 2
     """Resize to 299x299 as TensorFlow 1.x did, and scale to about [-1, 1): ``(x - 128) / 128``.
 
     With scale ``s = H / 299``, row ``i`` of the result lies at ``y = s i`` between rows ``floor(y)`` and
-    ``floor(y) + 1`` (no antialiasing, corners not aligned); columns alike. The same arithmetic, in the same order, as
-    torch-fidelity's ``interpolate_bilinear_2d_like_tensorflow1x``, so equal to the bit.
+    ``floor(y) + 1`` (no antialiasing, corners not aligned), and likewise for columns. Bitwise equal to torch-fidelity's
+    ``interpolate_bilinear_2d_like_tensorflow1x``: the arithmetic and its order are the same.
 
     Args:
         images: uint8 images of any size.
@@ -155,7 +155,7 @@ def inception_input(images: StoredImages) -> Float[Tensor, "batch channels 299 2
 
 
 def bilinear_grid(size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Where Inception's 299 pixels lie among ``size``: the pixel before, the pixel after, the latter's weight."""
+    """For each of Inception's 299 pixels the two neighbouring input pixels and the weight of the second."""
     position = torch.arange(INCEPTION_SIZE, dtype=torch.float32, device=device)
     position = position * torch.tensor(size / INCEPTION_SIZE, dtype=torch.float32)
     low = position.long()
@@ -163,17 +163,17 @@ def bilinear_grid(size: int, device: torch.device) -> tuple[Tensor, Tensor, Tens
 
 
 def three_channels(images: Tensor) -> Tensor:
-    """Repeat a grey channel to three; colour stays as it is."""
+    """Repeat a grey channel to three; colour images are returned unchanged."""
     return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
 
 
 def tensorflow_resizer(size: int | None) -> str:
-    """Name torch-fidelity's resizer and the size that it resizes to."""
+    """Description of torch-fidelity's resizer and its output size."""
     return f"torch-fidelity's TensorFlow 1.x bilinear, no antialiasing, to {size}x{size}"
 
 
-def as_file(state: Mapping[str, Any]) -> io.BytesIO:
-    """Write tensors to a file in memory, which torch-fidelity may then read in its own way."""
+def to_file(state: Mapping[str, Any]) -> io.BytesIO:
+    """Write tensors to a file in memory, which torch-fidelity can load."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     buffer.seek(0)
@@ -181,16 +181,16 @@ def as_file(state: Mapping[str, Any]) -> io.BytesIO:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a file of named tensors, and nothing but tensors.
+    """Read a state dict written by ``torch.save``.
 
     Args:
-        path: written by ``torch.save``.
+        path: the file.
 
     Returns:
         The tensors by name.
 
     Raises:
-        InputError: when the file is missing, damaged or holds anything else.
+        InputError: when the file is missing, damaged or contains anything but tensors.
     """
     if not path.is_file():
         raise InputError(f"no file {path}; --inception_weights takes the file {URL_INCEPTION_V3}")
@@ -206,17 +206,17 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 @contextmanager
-def fetching(name: str) -> Iterator[None]:
-    """Turn a failed download into one line that says which file to put where.
+def downloading(name: str) -> Iterator[None]:
+    """Turn a failed download inside the block into an :class:`InputError` with advice.
 
     Args:
-        name: the extractor that is fetched.
+        name: name of the extractor.
 
     Yields:
         Nothing.
 
     Raises:
-        InputError: when the block cannot reach its files or finds them damaged.
+        InputError: when the block cannot download its files or they are damaged.
     """
     try:
         yield

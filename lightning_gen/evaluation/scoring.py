@@ -1,8 +1,8 @@
-"""Score a model's samples, its reconstructions, or a set of images, against a set of real ones.
+"""Scores a model's samples, its reconstructions, or a set of images against a set of real images.
 
-Every function is called on all ranks alike, draws and looks at images in shares of the ranks, scores on rank 0 and
-hands the same score card to all. Nothing depends on the batch size or on the number of ranks, and neither the model's
-mode nor torch's global random state is changed.
+In a distributed run every rank calls these functions. Images are generated and features extracted in shares of the
+ranks, scores are computed on rank 0, and every rank gets the same score card. The scores depend neither on the batch
+size nor on the number of ranks. The model's mode and torch's global random state are unchanged.
 """
 
 import math
@@ -11,15 +11,14 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float64
-from torch import Tensor, nn
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 from lightning_gen.distributed import ScoringGroup, scoring_group
 from lightning_gen.evaluation.card import ScoreCard, protocol_name
-from lightning_gen.evaluation.extraction import Drawn, Extracted, extract, extract_reference, from_set
+from lightning_gen.evaluation.extraction import Extracted, ScoredBatch, batches_of, extract, extract_reference
 from lightning_gen.evaluation.extractor import Extractor
-from lightning_gen.evaluation.metrics import refuse, score_features, weaknesses
+from lightning_gen.evaluation.facts import describe_sampling, model_facts, precision, split_name
+from lightning_gen.evaluation.metric_record import FeatureInputs
+from lightning_gen.evaluation.metrics import automatic_metrics, check_metrics, compute_scores, find_weaknesses
 from lightning_gen.images import to_float, to_uint8
 from lightning_gen.inference import isolated_inference, model_device
 from lightning_gen.noise import image_generators, mix_seed, randn
@@ -32,18 +31,14 @@ from lightning_gen.types import (
     Randomness,
     Reconstructor,
     Sampler,
-    Sampling,
+    StoredImages,
 )
 
-MOST_SAMPLES = 10_000
-"""How many images are drawn when no number is given and the reference has more."""
-FEWEST_PIXELS = 6
-"""Sides below this are too small for the window of SSIM, which is left out."""
-EXACT = 1e-10
-"""Mean squared error below which PSNR is cut off, at 100 dB."""
+MAX_SAMPLES = 10_000
+"""Upper limit of the default number of samples."""
 
 
-def score_sampler(
+def score_samples(
     model: Sampler,
     reference: ImageSet,
     extractor: Extractor,
@@ -55,61 +50,57 @@ def score_sampler(
     split: str | None = None,
     weights: Literal["ema", "raw"] | None = None,
 ) -> ScoreCard:
-    """Draw images from a model and score them.
+    """Generate images with a model and score them.
 
-    Image i depends on (seed, i) alone. A class-conditional model (``num_classes`` above 0) gets classes drawn from
-    those of the reference, by the same seed; uniformly where the reference has none. Besides the metrics, the card then
-    says what share of its images an extractor that knows the dataset's classes takes for the asked class
-    (``class_accuracy``).
+    Image i depends on (seed, i) alone. The classes of a class-conditional model (``num_classes`` above 0) are drawn
+    from those of the reference, or uniformly if the reference has none; they depend on the seed. With an extractor that
+    knows the dataset's classes, the card then has ``class_accuracy``, the share of images that it assigns to the
+    requested class.
 
     Args:
-        model: what draws images.
+        model: the model.
         reference: the real images.
-        extractor: whose features are compared.
-        metrics: out of ``METRICS``.
-        num_samples: how many images to draw; as many as the reference has, at most 10,000, when None.
-        batch_size: how many to draw at once.
-        seed: of the samples.
-        split: name of the reference's split in the protocol's name; the last part of the set's name when None.
-        weights: whether averaged or raw weights draw, for the card; asked of the model (``ema``, ``use_ema``) when
-            None.
+        extractor: the extractor whose features are compared.
+        metrics: names out of ``FEATURE_METRICS``.
+        num_samples: default: the size of the reference, at most 10,000.
+        batch_size: the number of images generated at once.
+        seed: seed of the samples.
+        split: the reference's split in the protocol's name; default: the last part of the reference's name.
+        weights: whether the model samples with averaged or raw weights, for the card; default: determined from the
+            model's ``ema`` and ``use_ema``.
 
     Returns:
         The score card, on every rank.
 
     Raises:
-        InputError: when a metric is unknown or undefined for so many images, or the extractor cannot see them.
+        InputError: when a metric is unknown or undefined for this number of images, or the extractor does not accept
+            their shape.
     """
-    num = min(len(reference), MOST_SAMPLES) if num_samples is None else num_samples
-    refuse(metrics, extractor, num, len(reference))
+    num = min(len(reference), MAX_SAMPLES) if num_samples is None else num_samples
+    check_metrics(metrics, extractor, num, len(reference))
     device = model_device(model)
     labels = sample_labels(model, reference, num, seed)
 
-    def draw(indices: range) -> Drawn:
+    def load(indices: range) -> ScoredBatch:
         chosen = None if labels is None else labels[list(indices)].to(device)
-        drawn = checked(model.sample(len(indices), labels=chosen, generator=image_generators(seed, indices)))
-        if chosen is None or not extractor.own_classes:
-            return drawn
-        return Drawn(drawn.images, {**drawn.figures, "label": chosen})
+        generators = image_generators(seed, indices)
+        images, finite = to_stored(model.sample(len(indices), labels=chosen, generator=generators))
+        return ScoredBatch(images, {"finite": finite}, chosen if extractor.own_classes else None)
 
-    facts = {
+    facts = model_facts(model, weights) | {
         "subject": "samples",
-        "generated": type(model).__name__,
         "num_generated": num,
         "seed": seed,
-        "drawn": drawn_by(model.sampling) if isinstance(model, GradualSampler) else None,
+        "drawn": describe_sampling(model.sampling) if isinstance(model, GradualSampler) else None,
         "labels": None if labels is None else "uniform" if reference.labels is None else "as in the reference",
-        "precision": precision(model),
-        "weights": weights or sampled_weights(model),
-        "images_seen": getattr(model, "images_seen", None),
     }
-    with scoring_group() as together:
-        with isolated_inference(model, mix_seed(seed, "score", together.rank)):
-            generated = extract(draw, num, extractor, batch_size, together, metrics)
-        return score(generated, reference, extractor, metrics, batch_size, together, split, facts)
+    with scoring_group() as group:
+        with isolated_inference(model, mix_seed(seed, "score", group.rank)):
+            generated = extract(load, num, extractor, batch_size, group, metrics)
+        return make_card(generated, reference, extractor, metrics, batch_size, group, split, facts)
 
 
-def score_reconstructor(
+def score_reconstructions(
     model: Reconstructor,
     images: ImageSet,
     extractor: Extractor,
@@ -121,59 +112,53 @@ def score_reconstructor(
     split: str | None = None,
     weights: Literal["ema", "raw"] | None = None,
 ) -> ScoreCard:
-    """Score the reconstructions of a split against that split; besides the metrics, ``mse``, ``psnr`` and ``ssim``.
+    """Score a model's reconstructions of images against these images.
 
-    With u, v in [0, 1] the stored images and their reconstructions, ``mse = mean (u - v)^2`` over all images,
-    ``psnr = -10 log10 mse``, at most 100 dB, and ``ssim`` the mean structural similarity (Wang et al. 2004,
-    https://doi.org/10.1109/TIP.2003.819861) with a Gaussian window of 11 pixels, left out of images below 6.
+    The card also has ``mse``, ``psnr`` and, for images with sides of at least 6, ``ssim``, see
+    :mod:`lightning_gen.losses.image_quality`. MSE and SSIM are means over images, PSNR is that of the mean MSE.
 
     Args:
-        model: what reconstructs images.
+        model: the model.
         images: the real images.
-        extractor: whose features are compared.
-        metrics: out of ``METRICS``.
-        num_samples: how many images to reconstruct, the set's first; all when None.
-        batch_size: how many to reconstruct at once.
-        seed: of whatever the model draws from torch's global generators.
-        split: name of the split in the protocol's name; the last part of the set's name when None.
-        weights: whether averaged or raw weights reconstruct, for the card; asked of the model when None.
+        extractor: the extractor whose features are compared.
+        metrics: names out of ``FEATURE_METRICS``.
+        num_samples: the number of images to reconstruct, from the first on; default: all.
+        batch_size: the number of images reconstructed at once.
+        seed: seed of torch's global generators.
+        split: the split in the protocol's name; default: the last part of the image set's name.
+        weights: whether the model uses averaged or raw weights, for the card; default: determined from the model.
 
     Returns:
         The score card, on every rank.
 
     Raises:
-        InputError: when a metric is unknown or undefined for so many images, or the extractor cannot see them.
+        InputError: when a metric is unknown or undefined for this number of images, or the extractor does not accept
+            their shape.
     """
     num = len(images) if num_samples is None else min(num_samples, len(images))
-    refuse(metrics, extractor, num, len(images))
+    check_metrics(metrics, extractor, num, len(images))
     device = model_device(model)
 
-    def draw(indices: range) -> Drawn:
+    def load(indices: range) -> ScoredBatch:
         index = np.asarray(indices, dtype=np.int64)
         real = images[index]
         labels = None if images.labels is None else torch.from_numpy(images.labels[index]).to(device)
-        drawn = checked(model.reconstruct(to_float(real.to(device)), labels=labels))
-        again, true = drawn.images.cpu().double() / 255, real.double() / 255
-        figures = {"mse": (again - true).square().flatten(1).mean(1)}
-        if min(true.shape[2:]) >= FEWEST_PIXELS:
-            figures["ssim"] = ssim(again, true)
-        return Drawn(drawn.images, {**drawn.figures, **figures})
+        again, finite = to_stored(model.reconstruct(to_float(real.to(device)), labels=labels))
+        values = {"finite": finite}
+        for metric in automatic_metrics("reconstructions"):
+            assert metric.per_image is not None
+            if min(real.shape[2:]) >= metric.min_side:
+                values[metric.name] = metric.per_image(again.cpu(), real)
+        return ScoredBatch(again, values)
 
-    facts = {
-        "subject": "reconstructions",
-        "generated": type(model).__name__,
-        "num_generated": num,
-        "precision": precision(model),
-        "weights": weights or sampled_weights(model),
-        "images_seen": getattr(model, "images_seen", None),
-    }
-    with scoring_group() as together:
-        with isolated_inference(model, mix_seed(seed, "score", together.rank)):
-            generated = extract(draw, num, extractor, batch_size, together, metrics)
-        return score(generated, images, extractor, metrics, batch_size, together, split, facts)
+    facts = model_facts(model, weights) | {"subject": "reconstructions", "num_generated": num}
+    with scoring_group() as group:
+        with isolated_inference(model, mix_seed(seed, "score", group.rank)):
+            generated = extract(load, num, extractor, batch_size, group, metrics)
+        return make_card(generated, images, extractor, metrics, batch_size, group, split, facts)
 
 
-def score_sets(
+def score_images(
     generated: ImageSet,
     reference: ImageSet,
     extractor: Extractor,
@@ -182,91 +167,86 @@ def score_sets(
     batch_size: int = 100,
     split: str | None = None,
 ) -> ScoreCard:
-    """Score a set of images, e.g. a folder, against another; held-out real images give the floor of a protocol.
+    """Score a set of images, such as a folder; the score of held-out real images is the lower bound of a protocol.
 
     Args:
         generated: the images to score.
         reference: the real images.
-        extractor: whose features are compared.
-        metrics: out of ``METRICS``.
-        batch_size: how many to look at at once.
-        split: name of the reference in the protocol's name; the last part of the set's name when None.
+        extractor: the extractor whose features are compared.
+        metrics: names out of ``FEATURE_METRICS``.
+        batch_size: the number of images per batch.
+        split: name of the reference in the protocol's name; default: the last part of the reference's name.
 
     Returns:
         The score card, on every rank.
 
     Raises:
-        InputError: when a metric is unknown or undefined for so many images, or the extractor cannot see them.
+        InputError: when a metric is unknown or undefined for this number of images, or the extractor does not accept
+            their shape.
     """
-    refuse(metrics, extractor, len(generated), len(reference))
+    check_metrics(metrics, extractor, len(generated), len(reference))
     facts = {
         "subject": "folder",
         "generated": generated.name,
         "num_generated": len(generated),
         "precision": precision(extractor),
     }
-    with scoring_group() as together:
-        extracted = extract(from_set(generated), len(generated), extractor, batch_size, together, metrics)
-        return score(extracted, reference, extractor, metrics, batch_size, together, split, facts)
+    with scoring_group() as group:
+        extracted = extract(batches_of(generated), len(generated), extractor, batch_size, group, metrics)
+        return make_card(extracted, reference, extractor, metrics, batch_size, group, split, facts)
 
 
 class UniformNoise:
-    """A Sampler that knows nothing: every pixel uniform in [-1, 1]. Its score is the ceiling of a protocol.
+    """A baseline that generates pixels uniform in [-1, 1]; its score is the upper bound of a protocol.
 
     Args:
-        image_shape: (channels, height, width) of the images.
+        image_shape: (channels, height, width).
     """
 
     def __init__(self, image_shape: ImageShape) -> None:
         self.image_shape = image_shape
 
     def sample(self, num: int, *, labels: Labels | None = None, generator: Randomness = None) -> Images:
-        """Draw ``num`` images; ``labels`` change nothing."""
+        """Generate ``num`` images; ``labels`` have no effect."""
         return torch.erf(randn(num, *self.image_shape, generator=generator) / math.sqrt(2))
 
 
-def score(
+def make_card(
     generated: Extracted | None,
     reference: ImageSet,
     extractor: Extractor,
     metrics: Sequence[str],
     batch_size: int,
-    ranks: ScoringGroup,
+    group: ScoringGroup,
     split: str | None,
     facts: Mapping[str, Any],
 ) -> ScoreCard:
-    """Score extracted features on rank 0 and give every rank the card.
+    """Compute scores from extracted features on rank 0 and give the card to every rank.
 
     Args:
-        generated: features to score; None on all ranks but the first.
+        generated: features of the images to score; None on all ranks but the first.
         reference: the real images.
-        extractor: whose features are compared.
-        metrics: out of ``METRICS``.
-        batch_size: how many real images to look at at once.
-        ranks: the processes that score together.
-        split: name of the reference's split.
+        extractor: the extractor.
+        metrics: the requested metrics.
+        batch_size: the number of real images per batch.
+        group: the processes that score together.
+        split: name of the reference's split; default: the last part of the reference's name.
         facts: further fields of the card.
 
     Returns:
         The score card.
     """
-    real = extract_reference(reference, extractor, metrics, batch_size, ranks)
+    real = extract_reference(reference, extractor, metrics, batch_size, group)
 
-    def fill() -> ScoreCard:
+    def make() -> ScoreCard:
         assert generated is not None
         assert real is not None
-        num, subject = facts["num_generated"], facts["subject"]
-        name = split or reference.name.rstrip("/").rsplit("/", 1)[-1]
-        scores = score_features(metrics, generated.features, real)
-        flags = weaknesses(metrics, extractor, num, len(reference))
+        num, subject, split_of_card = facts["num_generated"], facts["subject"], split or split_name(reference)
+        inputs = FeatureInputs(extractor, generated.features, real, num, len(reference), generated.per_image)
+        scores = compute_scores([*metrics, *generated.per_image], inputs)
+        flags = find_weaknesses(metrics, inputs)
         notes = extractor.notes(generated.image_shape[0])
-        if "mse" in generated.figures:
-            mse = generated.figures["mse"].mean().item()
-            scores |= {"mse": mse, "psnr": psnr(mse)}
-            scores |= {name: generated.figures[name].mean().item() for name in ("ssim",) if name in generated.figures}
-        if "right" in generated.figures:
-            scores["class_accuracy"] = generated.figures["right"].double().mean().item()
-        broken = num - int(generated.figures["finite"].sum()) if "finite" in generated.figures else 0
+        broken = num - int(generated.per_image["finite"].sum()) if "finite" in generated.per_image else 0
         if broken:
             flags |= dict.fromkeys(metrics, f"{broken:,} images held values that are not finite, taken as grey")
         real_shape = tuple(reference[:1].shape[1:])
@@ -275,11 +255,11 @@ def score(
         return ScoreCard(
             scores=scores,
             metrics=tuple(metrics),
-            protocol={metric: protocol_name(metric, num, name, extractor.name, subject) for metric in metrics},
+            protocol={name: protocol_name(name, num, split_of_card, extractor.name, subject) for name in metrics},
             reference=reference.name,
             reference_key=reference.key,
             num_reference=len(reference),
-            split=name,
+            split=split_of_card,
             extractor=extractor.name,
             weights_hash=extractor.weights_hash,
             extractor_accuracy=extractor.accuracy,
@@ -291,40 +271,17 @@ def score(
             **facts,
         )
 
-    return ranks.on_first_rank(fill)
-
-
-def ssim(images: Float64[Tensor, "batch channels height width"], others: Tensor) -> Float64[Tensor, " batch"]:
-    """Structural similarity of pairs of images, in [-1, 1].
-
-    Wang et al. 2004 (https://doi.org/10.1109/TIP.2003.819861): a Gaussian window of 11 pixels with a standard deviation
-    of 1.5, by torchmetrics.
-
-    Args:
-        images: in [0, 1], with sides of ``FEWEST_PIXELS`` or more.
-        others: of the same shape.
-
-    Returns:
-        One number a pair.
-    """
-    found = structural_similarity_index_measure(images, others, data_range=1.0, reduction="none")
-    assert isinstance(found, Tensor)
-    return found.reshape(-1)  # torchmetrics gives one number for one image and a row for several
-
-
-def psnr(mse: float) -> float:
-    """PSNR = -10 log10 mse in dB of a mean squared error in [0, 1], cut off at 100 dB."""
-    return -10 * math.log10(max(mse, EXACT))
+    return group.on_first_rank(make)
 
 
 def sample_labels(model: Sampler, reference: ImageSet, num: int, seed: int) -> Labels | None:
-    """Choose classes for a class-conditional model, as often as the reference has them; a function of the seed.
+    """Draw ``num`` classes for a class-conditional model from those of the reference, as a function of the seed.
 
     Args:
-        model: conditional when its ``num_classes`` is above 0.
-        reference: whose classes are drawn from, with replacement; all classes alike where it has none.
-        num: how many to choose.
-        seed: of the samples.
+        model: class-conditional if its ``num_classes`` is above 0.
+        reference: the images whose classes are drawn with replacement; if it has none, all classes are equally likely.
+        num: the number of classes to draw.
+        seed: seed of the samples.
 
     Returns:
         Class of each image on the CPU, or None for an unconditional model.
@@ -336,41 +293,7 @@ def sample_labels(model: Sampler, reference: ImageSet, num: int, seed: int) -> L
     return torch.from_numpy(random.choice(np.arange(classes) if reference.labels is None else reference.labels, num))
 
 
-def drawn_by(sampling: Sampling) -> str:
-    """Say how images were drawn, e.g. ``ddim, 50 steps, trailing, eta 0``; what changes nothing is left out."""
-    words = [str(sampling.sampler)]
-    words += [f"{sampling.steps} steps"] * (sampling.steps is not None)
-    words += [sampling.spacing] if sampling.spacing is not None else []
-    for name in ("eta", "churn", "guidance"):
-        value = getattr(sampling, name)
-        if value is not None and (name, value) != ("guidance", 1.0):
-            words.append(f"{name} {value:g}")
-    if sampling.guidance_interval is not None:
-        words.append("from {:g} to {:g}".format(*sampling.guidance_interval))
-    words += ["clipped"] * bool(sampling.clip)
-    return ", ".join(words)
-
-
-def checked(images: Images) -> Drawn:
-    """Store a model's images, with values that are not finite as grey, and note which images had such values."""
+def to_stored(images: Images) -> tuple[StoredImages, torch.Tensor]:
+    """Convert a model's images to uint8, with values that are not finite as grey, and tell which images had none."""
     finite = images.isfinite().flatten(1).all(1)
-    return Drawn(to_uint8(images.nan_to_num(0.0, 0.0, 0.0)), {"finite": finite})
-
-
-def sampled_weights(model: object) -> Literal["ema", "raw"] | None:
-    """Ask a model which weights it shows: averaged ones where it has an ``ema`` and does not say otherwise."""
-    if not isinstance(model, nn.Module):
-        return None
-    return "ema" if getattr(model, "ema", None) is not None and getattr(model, "use_ema", True) else "raw"
-
-
-def precision(model: object) -> str:
-    """The numbers that a model computes with here and now, e.g. ``float32`` or ``float32, autocast to bfloat16``."""
-    device = model_device(model)
-    parameters = model.parameters() if isinstance(model, nn.Module) else iter(())
-    names = [str(next((parameter.dtype for parameter in parameters), torch.float32))]
-    if torch.is_autocast_enabled(device.type):
-        names.append(f"autocast to {torch.get_autocast_dtype(device.type)}")
-    if device.type == "cuda" and torch.backends.cudnn.allow_tf32:
-        names.append("TF32 convolutions")
-    return ", ".join(names).replace("torch.", "")
+    return to_uint8(images.nan_to_num(0.0, 0.0, 0.0)), finite

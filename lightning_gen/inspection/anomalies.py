@@ -11,7 +11,7 @@ import torch
 
 from lightning_gen.data import ImageData, datasets
 from lightning_gen.errors import InputError
-from lightning_gen.evaluation.scoring import UniformNoise
+from lightning_gen.evaluation import UniformNoise
 from lightning_gen.images import to_uint8
 from lightning_gen.inspection.parts import Part, of_classes, whole, without_classes
 from lightning_gen.inspection.subject import Subject

@@ -6,7 +6,6 @@ from typing import Any, Literal, NamedTuple, get_args
 import torch
 
 from lightning_gen.errors import InputError
-from lightning_gen.evaluation.scoring import FEWEST_PIXELS
 from lightning_gen.images import to_uint8
 from lightning_gen.inspection.findings import Findings
 from lightning_gen.inspection.jpeg import Counted, decode_jpeg, fitted_jpeg
@@ -14,6 +13,7 @@ from lightning_gen.inspection.options import at_least
 from lightning_gen.inspection.panels import strip, table
 from lightning_gen.inspection.quality import quality
 from lightning_gen.inspection.subject import Subject
+from lightning_gen.losses.image_quality import SSIM_MIN_SIDE
 from lightning_gen.types import Batch, Decoder, Encoder, GradualSampler, Images, StoredImages, Tokenizer
 
 Jpegs = dict[Counted, tuple[StoredImages, dict[str, float]]]
@@ -69,8 +69,8 @@ def compress(
             "take an autoencoder"
         )
     at_least(1, num=num, shown=shown)
-    if min(subject.model.image_shape[1:]) < FEWEST_PIXELS:
-        raise InputError(f"compress compares by SSIM, which needs images of {FEWEST_PIXELS} pixels or more a side")
+    if min(subject.model.image_shape[1:]) < SSIM_MIN_SIDE:
+        raise InputError(f"compress compares by SSIM, which needs images of {SSIM_MIN_SIDE} pixels or more a side")
     stored = subject.data.image_set(split)
     num = min(num, len(stored))
     shown = min(shown, num)

@@ -8,7 +8,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from lightning_gen.errors import InputError
-from lightning_gen.evaluation.scoring import drawn_by
+from lightning_gen.evaluation import describe_sampling
 from lightning_gen.images import to_uint8
 from lightning_gen.inspection.findings import Findings, Frames
 from lightning_gen.inspection.gradual import (
@@ -86,7 +86,7 @@ def denoising(subject: Subject, num: int = 6, columns: int = 11, labels: list[in
         {"num": num, "seed": subject.seed, **settings_of(subject.model), "noise": noise, "distance": distance},
         moving(way, [place[step] for step in in_motion], [share_of_noise(points[step]) for step in in_motion]),
         (
-            f"{num} images by {drawn_by(subject.model.sampling)}",
+            f"{num} images by {describe_sampling(subject.model.sampling)}",
             f"denoised images are {distance[0]:.3f} from the final ones (RMS in [0, 1]) at {heads[0]} noise, "
             f"{distance[middle]:.3f} at {heads[middle]}",
         ),

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float64
 from torch import Tensor
 
 from lightning_gen.diffusion.inpainting import Mask, repaint
-from lightning_gen.evaluation.scoring import drawn_by, psnr
+from lightning_gen.evaluation import describe_sampling
 from lightning_gen.images import to_uint8
 from lightning_gen.inspection.findings import Findings
 from lightning_gen.inspection.gradual import StepwiseModel, noise_for, points_of, settings_of
@@ -15,6 +15,7 @@ from lightning_gen.inspection.masks import Region, known_pixels
 from lightning_gen.inspection.options import at_least
 from lightning_gen.inspection.panels import strip, table
 from lightning_gen.inspection.subject import Subject
+from lightning_gen.losses.image_quality import psnr
 from lightning_gen.noise import image_generators, mix_seed
 from lightning_gen.types import Batch, StoredImages
 
@@ -98,8 +99,8 @@ def inpaint(
         table([[strip(row[:shown])] for row in rows.values()], list(rows)),
         numbers,
         summary=(
-            f"{numbers['unknown']:.0%} of each of {num} images of {split} filled by {drawn_by(model.sampling)}; "
-            f"stretches of {jump}, {resamples} times each",
+            f"{numbers['unknown']:.0%} of each of {num} images of {split} filled by "
+            f"{describe_sampling(model.sampling)}; stretches of {jump}, {resamples} times each",
             f"PSNR of the unknown pixels {numbers['psnr_inpainted']:.2f} dB, of the mean colour in their place "
             f"{numbers['psnr_mean_colour']:.2f} dB",
         ),

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from lightning_gen.evaluation import Extractor, make_extractor
+from lightning_gen.evaluation import Extractor, classifier_splits, make_extractor
 from lightning_gen.images import to_uint8
 from lightning_gen.inspection.findings import Findings
 from lightning_gen.inspection.nearest import Nearest
@@ -67,7 +67,7 @@ def neighbours(
     device = search_device(subject.model.device)
     extractor = make_extractor(
         features or ("classifier" if subject.data.num_classes else "inception"),
-        labelled=(train, test) if subject.data.num_classes else None,
+        labelled=classifier_splits(subject.data) if subject.data.num_classes else None,
         inception_weights=inception_weights,
         device=subject.model.device,
     )

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from lightning_gen.evaluation.scoring import psnr, ssim
+from lightning_gen.losses.image_quality import mse, psnr, ssim
 from lightning_gen.types import StoredImages
 
 
@@ -29,7 +29,6 @@ def quality(images: StoredImages, again: StoredImages, batch_size: int) -> Quali
     """
     squares = similarity = 0.0
     for some, same in zip(images.split(batch_size), again.split(batch_size), strict=True):
-        one, other = some.double() / 255, same.double() / 255
-        squares += (one - other).square().flatten(1).mean(1).sum().item()
-        similarity += ssim(other, one).sum().item()
+        squares += mse(same, some, "image").sum().item()
+        similarity += ssim(same, some).sum().item()
     return Quality(psnr(squares / len(images)), similarity / len(images))

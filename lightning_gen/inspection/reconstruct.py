@@ -3,7 +3,6 @@
 from typing import Literal
 
 from lightning_gen.errors import InputError
-from lightning_gen.evaluation.scoring import psnr
 from lightning_gen.images import row_pairs, to_uint8
 from lightning_gen.inspection.findings import Findings
 from lightning_gen.inspection.gradual import StepwiseModel
@@ -11,6 +10,7 @@ from lightning_gen.inspection.options import at_least
 from lightning_gen.inspection.panels import strip
 from lightning_gen.inspection.redraw import redraw
 from lightning_gen.inspection.subject import Subject
+from lightning_gen.losses.image_quality import psnr
 from lightning_gen.types import Reconstructor
 
 

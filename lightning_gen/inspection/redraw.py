@@ -9,12 +9,13 @@ from torch import Tensor
 
 from lightning_gen.diffusion.samplers import point_of
 from lightning_gen.errors import InputError
-from lightning_gen.evaluation.scoring import drawn_by, psnr
+from lightning_gen.evaluation import describe_sampling
 from lightning_gen.images import to_uint8
 from lightning_gen.inspection.findings import Findings
 from lightning_gen.inspection.gradual import StepwiseModel, displayed, noise_for, settings_of, share_of_noise
 from lightning_gen.inspection.panels import strip, table
 from lightning_gen.inspection.subject import Subject
+from lightning_gen.losses.image_quality import psnr
 from lightning_gen.types import Batch
 
 LEVELS = (0.2, 0.4, 0.6, 0.8)
@@ -64,7 +65,7 @@ def redraw(subject: Subject, num: int, columns: int, levels: Sequence[float] | N
         table([[strip(row[:columns])] for row in rows], heads),
         numbers,
         summary=(
-            f"{num} images of {split} noised, and drawn back by {drawn_by(model.sampling)}",
+            f"{num} images of {split} noised, and drawn back by {describe_sampling(model.sampling)}",
             "PSNR " + ", ".join(f"{db:.2f} dB from {share:.0%} noise" for db, share in zip(psnrs, shares, strict=True)),
         ),
     )

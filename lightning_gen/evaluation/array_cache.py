@@ -1,4 +1,4 @@
-"""Derived arrays on disk: written whole or not at all, read without running anything, made again when damaged."""
+"""Cache files of derived arrays: written atomically, read without running code, recomputed when damaged."""
 
 import zipfile
 import zlib
@@ -15,27 +15,20 @@ Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 
 def cache_path(kind: str, *parts: str) -> Path:
-    """Name a cache file after everything that its content depends on.
+    """The file in the user's cache for content that depends on ``parts``.
 
     Args:
-        kind: what the file holds; its folder.
-        *parts: keys of the sources.
+        kind: name of the sub-folder.
+        *parts: keys of everything that the content depends on.
 
     Returns:
-        A path in the user's cache.
+        The path.
     """
     return cache_dir() / kind / f"{sha256(chr(0).join(parts).encode()).hexdigest()[:32]}.npz"
 
 
 def read_arrays(path: Path) -> Arrays | None:
-    """Read a cache file.
-
-    Args:
-        path: written by ``write_arrays``.
-
-    Returns:
-        Its arrays, or None when there is no such file or it is damaged.
-    """
+    """Read a cache file; None when it is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as file:
             return dict(file)
@@ -43,27 +36,22 @@ def read_arrays(path: Path) -> Arrays | None:
         return None
 
 
-def write_arrays(path: Path, arrays: Arrays) -> None:
-    """Write a cache file; a killed write leaves the old one whole.
+def read_arrays_of_shapes(path: Path, **shapes: tuple[int, ...]) -> Arrays | None:
+    """Read a cache file; None when it is missing or damaged, or its arrays have other names or shapes."""
+    arrays = read_arrays(path)
+    if arrays is None or {name: array.shape for name, array in arrays.items()} != shapes:
+        return None
+    return arrays
 
-    Args:
-        path: the file.
-        arrays: what to keep, by name.
-    """
+
+def write_arrays(path: Path, arrays: Arrays) -> None:
+    """Write a cache file atomically."""
     with atomic(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
 def cached(path: Path, make: Callable[[], Arrays]) -> Arrays:
-    """Read a cache file, or make and keep its content.
-
-    Args:
-        path: the file.
-        make: makes the arrays when the file is missing or damaged.
-
-    Returns:
-        The arrays.
-    """
+    """Read a cache file; when it is missing or damaged, compute its arrays with ``make`` and write them."""
     arrays = read_arrays(path)
     if arrays is None:
         arrays = make()

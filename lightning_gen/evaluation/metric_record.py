@@ -1,0 +1,126 @@
+"""The record of a metric, and the inputs that metrics are computed from."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, Literal, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from lightning_gen.evaluation.extractor import Extractor, Features
+
+Vectors = Float[Tensor, "_ features"]
+Statistics = Mapping[str, npt.NDArray[np.generic]]
+"""Mean ``mu`` (width) and covariance ``sigma`` (width, width) of features."""
+Scores = dict[str, float]
+Direction = Literal["higher", "lower"] | None
+"""Which values of a score are better; None for a spread."""
+Need = Literal[
+    "features",  # feature vectors of the generated and the reference images
+    "statistics",  # mean and covariance of the features of both
+    "logits",  # class scores of the generated images
+    "class_logits",  # class scores for the classes of the scored dataset
+    "labels",  # the requested class of each generated image
+    "reconstructions",  # pairs of a reconstruction and its original
+    "likelihood",  # log p(x), or a bound
+    "latents",  # a latent-variable model with an approximate posterior
+]
+
+Inputs = TypeVar("Inputs")
+
+
+class Reference(NamedTuple):
+    """Features of the reference images; empty where no requested metric needs them."""
+
+    vectors: Vectors
+    statistics: Statistics
+
+
+@dataclass(frozen=True)
+class FeatureInputs:
+    """What the metrics of generated images are computed from.
+
+    Attributes:
+        extractor: the extractor that computed the features.
+        features: features of the generated images.
+        reference: features of the reference images.
+        num_generated: the number of generated images.
+        num_reference: the number of reference images.
+        per_image: values of each generated image, by the name of the metric that averages them.
+    """
+
+    extractor: Extractor
+    features: Features
+    reference: Reference
+    num_generated: int
+    num_reference: int
+    per_image: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def logits(self) -> Float[Tensor, "_ classes"]:
+        """Class scores of the generated images."""
+        assert self.features.logits is not None
+        return self.features.logits
+
+    @property
+    def fewest(self) -> int:
+        """The number of images in the smaller of the two sets."""
+        return min(self.num_generated, self.num_reference)
+
+
+@dataclass(frozen=True)
+class LikelihoodInputs:
+    """Likelihood estimates of images in nats.
+
+    Attributes:
+        elbo: the evidence lower bound of each image; log p(x) for a model without latents.
+        log_p: log p(x) of each image, or a lower bound.
+        dimensions: the number of values of an image.
+        latents: importance samples per image; None for a model without latents.
+        relaxed: whether grey values were scored under a Bernoulli likelihood.
+    """
+
+    elbo: Float64[Tensor, " images"]
+    log_p: Float64[Tensor, " images"]
+    dimensions: int
+    latents: int | None = None
+    relaxed: bool = False
+
+
+@dataclass(frozen=True)
+class Metric(Generic[Inputs]):
+    """One metric.
+
+    Attributes:
+        name: the name by which it is requested.
+        needs: what it is computed from.
+        scores: key of each score, and which direction is better.
+        compute: computes the scores.
+        min_images: the metric is undefined for fewer generated (and, where it needs them, reference) images.
+        weakness: returns why the scores are weak, or None.
+        per_image: values of each image, for a metric that is a mean over images. Its arguments are the reconstructions
+            and the originals (uint8) for a metric that needs ``reconstructions``, logits and labels for one that needs
+            ``labels``.
+        min_side: smallest height and width of images that ``per_image`` accepts.
+    """
+
+    name: str
+    needs: frozenset[Need]
+    scores: Mapping[str, Direction]
+    compute: Callable[[Inputs], Scores]
+    min_images: int = 1
+    weakness: Callable[[Inputs], str | None] = lambda inputs: None
+    per_image: Callable[[Tensor, Tensor], Tensor] | None = None
+    min_side: int = 1
+
+    @property
+    def automatic(self) -> bool:
+        """Whether it cannot be requested, and is computed wherever its needs are met."""
+        return self.per_image is not None
+
+    @property
+    def uses_reference(self) -> bool:
+        """Whether it compares the generated images with the reference."""
+        return bool(self.needs & {"features", "statistics"})
