@@ -22,7 +22,7 @@ from rich.table import Table
 from lightning_gen.callbacks.watchdog import Watchdog
 from lightning_gen.data import ImageData
 from lightning_gen.loggers import RunCSVLogger
-from lightning_gen.models.dcgan import DCGAN
+from lightning_gen.models.gans.dcgan import DCGAN
 
 
 class Interleaved(Watchdog):

@@ -37,7 +37,9 @@ class Plain(AdversarialModule):
         return [self.discriminator]
 
     def configure_optimizers(self):
-        return self.with_lr_schedule(*(SGD(player.parameters(), 0.1) for player in (self.generator, self.discriminator)))
+        return self.with_lr_schedule(
+            *(SGD(player.parameters(), 0.1) for player in (self.generator, self.discriminator))
+        )
 
     def generate(self, batch):
         return self.generator(randn(len(batch.images), 4, generator=torch.Generator().manual_seed(len(self.turns))))

@@ -391,7 +391,9 @@ def test_unusable_checkpoints(run, place, capsys):
             return os.system, (f"touch {place / 'sprung'}",)
 
     torch.save(torch.load(good, weights_only=True) | {"trap": Trap()}, unsafe)
-    torch.save(torch.load(good, weights_only=True) | {"model_class": "lightning_gen.models.vae.VAE"}, other)
+    torch.save(
+        torch.load(good, weights_only=True) | {"model_class": "lightning_gen.models.autoencoders.vae.VAE"}, other
+    )
     for path, words in (
         (truncated, ["truncated"]),
         (foreign, ["not a checkpoint of lightning_gen"]),
@@ -419,7 +421,7 @@ def test_a_killed_checkpoint_write_leaves_the_old_file_whole(place):
     """Kill a process that saves again and again; whatever moment it was, the file must load."""
     script = f"""
 import pytorch_lightning as pl, torch
-from lightning_gen.models.dcgan import DCGAN
+from lightning_gen.models.gans.dcgan import DCGAN
 from tests.helpers import loader, trainer
 fit = trainer()
 fit.fit(DCGAN((1, 16, 16), width=32), loader(1))

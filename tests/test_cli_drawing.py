@@ -121,9 +121,9 @@ def test_guidance_of_an_unconditional_model_and_steps_of_one_that_draws_at_once_
 def test_a_bar_shows_how_far_drawing_is_where_there_is_a_terminal(run, monkeypatch, capsys):
     model = load_model(run / "checkpoints" / "last.ckpt")
     with drawing.progress(model, 4):
-        assert model.drawn is None  # no terminal
+        assert model.progress_callback is None  # no terminal
     monkeypatch.setenv("FORCE_COLOR", "1")
     with drawing.progress(model, 4):
         model.sample(4)
-    assert model.drawn is None
+    assert model.progress_callback is None
     assert "4/4" in capsys.readouterr().err

@@ -7,7 +7,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lightning_gen.models.autoencoders.deterministic import DeterministicModule
 from torch.nn import functional as F
 
 from lightning_gen.data import ImageData
@@ -15,6 +14,7 @@ from lightning_gen.errors import InputError
 from lightning_gen.losses.mmd import inverse_multiquadratic, mmd, squared_distances
 from lightning_gen.models.autoencoders.adversarial_autoencoder import AdversarialAutoencoder
 from lightning_gen.models.autoencoders.denoising_autoencoder import DenoisingAutoencoder, psnr
+from lightning_gen.models.autoencoders.deterministic import DeterministicModule
 from lightning_gen.models.autoencoders.wae_mmd import WAEMMD
 from lightning_gen.networks.corruption import corrupt
 from lightning_gen.types import Batch, ImageGenerator, LatentGenerator

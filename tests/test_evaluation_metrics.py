@@ -25,7 +25,7 @@ from lightning_gen.evaluation import (
 from lightning_gen.evaluation.metrics import METRIC_OF_SCORE, RECORDS
 from lightning_gen.hashing import file_hash, weights_hash
 from lightning_gen.losses.image_quality import MAX_PSNR, MIN_MSE, mse, psnr, ssim
-from lightning_gen.models.vae import VAE
+from lightning_gen.models.autoencoders.vae import VAE
 from tests.test_evaluation import Blur, Generator, Linear, digit_sets
 
 

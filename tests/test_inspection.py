@@ -28,11 +28,11 @@ from lightning_gen.inspection.latent_map import Flat, chart, latent_map, probes
 from lightning_gen.inspection.manifold import manifold
 from lightning_gen.inspection.reconstruct import reconstruct
 from lightning_gen.inspection.traverse import traverse
-from lightning_gen.models.autoencoder import Autoencoder
+from lightning_gen.models.autoencoders.autoencoder import Autoencoder
+from lightning_gen.models.autoencoders.conditional_vae import ConditionalVAE
+from lightning_gen.models.autoencoders.vae import VAE
 from lightning_gen.models.base import GenerativeModule
-from lightning_gen.models.conditional_gan import ConditionalGAN
-from lightning_gen.models.conditional_vae import ConditionalVAE
-from lightning_gen.models.vae import VAE
+from lightning_gen.models.gans.conditional_gan import ConditionalGAN
 from lightning_gen.noise import randn
 from tests.helpers import trainer
 from tests.test_cli import lines_of

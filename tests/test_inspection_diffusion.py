@@ -14,7 +14,7 @@ from lightning_gen.cli import main
 from lightning_gen.data import ImageData
 from lightning_gen.diffusion.inpainting import noised, places, repaint
 from lightning_gen.diffusion.inversion import invert
-from lightning_gen.diffusion.samplers import Ancestral, DPMSolver, Heun, point_of
+from lightning_gen.diffusion.samplers import Ancestral, DPMSolver, Heun, make_timestep
 from lightning_gen.diffusion.times import discrete_times, level_times, path_times
 from lightning_gen.errors import InputError
 from lightning_gen.images import to_float, to_uint8
@@ -27,12 +27,12 @@ from lightning_gen.inspection.masks import known_pixels
 from lightning_gen.inspection.neighbours import draw
 from lightning_gen.inspection.reconstruct import reconstruct
 from lightning_gen.inspection.redraw import from_noise, time_of
-from lightning_gen.models.ddpm import DDPM
-from lightning_gen.models.edm import EDM
-from lightning_gen.models.flow_matching import FlowMatching
-from lightning_gen.models.vae import VAE
+from lightning_gen.models.autoencoders.vae import VAE
+from lightning_gen.models.diffusion.ddpm import DDPM
+from lightning_gen.models.diffusion.edm import EDM
+from lightning_gen.models.diffusion.flow_matching import FlowMatching
 from lightning_gen.noise import image_generators
-from lightning_gen.types import Decoder, Encoder, LatentSampler, Reconstructor, Sampling
+from lightning_gen.types import Decoder, Encoder, LatentGenerator, Reconstructor, SamplingOptions
 from tests.helpers import trainer
 from tests.test_cli import lines_of
 from tests.test_diffusion import PROCESSES
@@ -58,7 +58,7 @@ def gaussian(process):
     """E[x_0 | x] of the four pixels."""
 
     def denoise(noisy, times):
-        alpha, sigma = (share.item() for share in process.mixture(times[0].double()))
+        alpha, sigma = (share.item() for share in process.alpha_sigma(times[0].double()))
         gain = alpha * COVARIANCE @ torch.linalg.inv(alpha**2 * COVARIANCE + sigma**2 * torch.eye(4).double())
         return (MEAN + (noisy.flatten(1) - alpha * MEAN) @ gain.T).reshape(noisy.shape)
 
@@ -76,7 +76,7 @@ def errors_of(name, sampler, jump, resamples, steps=30, num=3000):
     images = torch.full((num, 1, 2, 2), math.nan, dtype=torch.float64)  # what is unknown must not be looked at
     images.flatten(1)[:, KNOWN] = VALUES
     known = torch.tensor([True, False, True, False]).reshape(1, 1, 2, 2).expand(num, 1, 2, 2)
-    noisy = normal() * point_of(process, times[0]).sigma
+    noisy = normal() * make_timestep(process, times[0]).sigma
     found = repaint(sampler(process, gaussian(process), normal), images, known, noisy, times, jump, resamples)
     assert (found.flatten(1)[:, KNOWN] == VALUES).all()
     gain = COVARIANCE[UNKNOWN][:, KNOWN] @ torch.linalg.inv(COVARIANCE[KNOWN][:, KNOWN])
@@ -144,7 +144,7 @@ def test_the_way_is_the_papers(steps, jump, resamples):
 def test_going_back_is_the_process_itself(name):
     process = PROCESSES[name]
     times = TIMES[name](10)
-    now, after = point_of(process, times[6]), point_of(process, times[3])
+    now, after = make_timestep(process, times[6]), make_timestep(process, times[3])
     zeros, ones = torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1)
     kept, fresh = noised(ones, now, after, zeros).item(), noised(zeros, now, after, ones).item()
     assert kept * now.alpha == pytest.approx(after.alpha)
@@ -178,7 +178,9 @@ class Exact:
         return ramp if classes is None else ramp + (classes @ torch.arange(10.0) / 25)[:, None, None, None]
 
     def denoise(self, network, noisy, times, classes):
-        alpha, sigma = (share.to(noisy.dtype)[:, None, None, None] for share in self.process.mixture(times.double()))
+        alpha, sigma = (
+            share.to(noisy.dtype)[:, None, None, None] for share in self.process.alpha_sigma(times.double())
+        )
         gain = alpha * self.std**2 / (alpha**2 * self.std**2 + sigma**2)
         return self.mean(classes) + gain * (noisy - alpha * self.mean(classes))
 
@@ -197,7 +199,7 @@ class ExactFlow(Exact, FlowMatching):
 
 def exact_model(kind, conditional=False, **sampling):
     model = kind(SHAPE, num_classes=10, conditional=conditional, **TINY)
-    model.sampling = Sampling(**sampling)
+    model.sampling = SamplingOptions(**sampling)
     return model.eval()
 
 
@@ -221,7 +223,7 @@ def test_encoding_is_the_flows_own_map(kind):
     """Of a Gaussian, x_T = alpha m + sqrt(alpha^2 d^2 + sigma^2) (x - m) / d."""
     model = exact_model(kind, steps=100, clip=False)
     images = drawn_from(model, 3)
-    noisiest = point_of(model.process, model.visited(model.sampling)[0])
+    noisiest = make_timestep(model.process, model.timesteps(model.sampling)[0])
     deviation = (images - model.mean(None)) / model.std
     wanted = noisiest.alpha * model.mean(None) + math.hypot(noisiest.alpha * model.std, noisiest.sigma) * deviation
     latents = model.encode(images)
@@ -303,7 +305,7 @@ def test_the_flow_is_entered_where_there_is_hardly_noise_and_follows_the_adaptiv
 @pytest.mark.parametrize("kind", KINDS)
 def test_capabilities(kind):
     model = exact_model(kind)
-    assert all(isinstance(model, what) for what in (Encoder, Decoder, LatentSampler, StepwiseModel))
+    assert all(isinstance(model, what) for what in (Encoder, Decoder, LatentGenerator, StepwiseModel))
     assert not isinstance(model, Reconstructor)
     assert not isinstance(VAE(SHAPE), StepwiseModel)
 
@@ -324,7 +326,7 @@ def test_the_way_shows_the_samplers_images_and_the_denoisers(data):
     way = walked(subject, range(2, 5), None, range(7))
     noisy = 80.0 * torch.cat([torch.randn(1, *SHAPE, generator=one) for one in image_generators(3, range(2, 5))])
     sampler = Heun(model.process, lambda x, t: model.denoise(None, x, t, None), lambda: pytest.fail("draws"))
-    times = model.visited(model.sampling)
+    times = model.timesteps(model.sampling)
     for place, (time, x) in enumerate(zip(times, [noisy, *sampler.walk(noisy, times)], strict=True)):
         assert way.noisy[place].equal(to_uint8(x / (1 + time)))
         clean = model.denoise(None, x, torch.full((3,), time), None) if time else x
@@ -341,7 +343,7 @@ def test_the_picture_has_a_row_an_image_and_a_column_a_step(data, kind, tmp_path
     assert noise == sorted(noise, reverse=True)
     assert (noise[0] > 0.98, noise[-1]) == (True, 0)
     assert found.numbers["distance"][-1] == 0
-    assert (found.numbers["sampler"], found.numbers["steps"]) == (model.usual.sampler, 8)
+    assert (found.numbers["sampler"], found.numbers["steps"]) == (model.default_sampling.sampler, 8)
     final = to_uint8(model.sample(5, generator=image_generators(0, range(5))))
     last = found.picture[:1, -8 - 5 * SIDE - 1 : -8, -8 - SIDE - 1 : -8]  # the last block
     for row in range(5):

@@ -28,9 +28,9 @@ from lightning_gen.inspection.neighbours import neighbours
 from lightning_gen.inspection.parts import of_classes, whole, without_classes
 from lightning_gen.inspection.quality import quality
 from lightning_gen.losses.image_quality import psnr
-from lightning_gen.models.conditional_vae import ConditionalVAE
-from lightning_gen.models.dcgan import DCGAN
-from lightning_gen.models.vae import VAE
+from lightning_gen.models.autoencoders.conditional_vae import ConditionalVAE
+from lightning_gen.models.autoencoders.vae import VAE
+from lightning_gen.models.gans.dcgan import DCGAN
 from tests.helpers import trainer
 from tests.test_cli import lines_of
 

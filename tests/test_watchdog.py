@@ -22,8 +22,8 @@ from lightning_gen.errors import InputError
 from lightning_gen.evaluation.extractor import Extractor, Features
 from lightning_gen.loggers import RunCSVLogger, WandbRunLogger
 from lightning_gen.models.adversarial import AdversarialModule
-from lightning_gen.models.dcgan import DCGAN
-from lightning_gen.models.vae import VAE
+from lightning_gen.models.autoencoders.vae import VAE
+from lightning_gen.models.gans.dcgan import DCGAN
 from lightning_gen.types import AlertLogger, Loss, TwoPlayers
 from tests.cases import CASES
 from tests.helpers import loader, on_ranks, trainer

@@ -23,7 +23,7 @@ from lightning_gen.evaluation import (
     score_samples,
 )
 from lightning_gen.lightning_compat import logging_step
-from lightning_gen.types import CardLogger, ImageSet, ImageSource, Reconstructor, Sampler
+from lightning_gen.types import CardLogger, ImageGenerator, ImageSet, ImageSource, Reconstructor
 
 
 class Fidelity(pl.Callback):
@@ -91,7 +91,7 @@ class Fidelity(pl.Callback):
         """
         self.last_scored_batch = -1
         fast_dev_run = getattr(trainer, "fast_dev_run", False)
-        if self.features is None or fast_dev_run or not isinstance(pl_module, Sampler | Reconstructor):
+        if self.features is None or fast_dev_run or not isinstance(pl_module, ImageGenerator | Reconstructor):
             return
         source = image_source(trainer)
         self.extractor = make_extractor(
@@ -130,14 +130,14 @@ class Fidelity(pl.Callback):
     def num_scored(self, pl_module: pl.LightningModule, reference: ImageSet) -> int:
         """The number of images to score; of reconstructions, at most the size of the reference."""
         num = min(MAX_SAMPLES, len(reference)) if self.num_samples is None else self.num_samples
-        return num if isinstance(pl_module, Sampler) else min(num, len(reference))
+        return num if isinstance(pl_module, ImageGenerator) else min(num, len(reference))
 
     def score(self, trainer: pl.Trainer, pl_module: pl.LightningModule, extractor: Extractor) -> dict[str, float]:
         """Score the model, save the score card, and return the values to log."""
         reference = image_source(trainer).image_set("train")
         options: dict[str, Any] = {"metrics": self.metrics, "batch_size": self.batch_size, "seed": self.seed}
         num = self.num_scored(pl_module, reference)
-        if isinstance(pl_module, Sampler):
+        if isinstance(pl_module, ImageGenerator):
             card = score_samples(pl_module, reference, extractor, num_samples=num, **options)
         else:
             assert isinstance(pl_module, Reconstructor)

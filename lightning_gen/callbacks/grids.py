@@ -12,14 +12,14 @@ from lightning_gen.callbacks.pictures import PictureCallback, first_images
 from lightning_gen.errors import InputError
 from lightning_gen.images import grid, row_pairs, to_uint8
 from lightning_gen.noise import image_generators
-from lightning_gen.types import Reconstructor, Sampler
+from lightning_gen.types import ImageGenerator, Reconstructor
 
 PAIRS_IN_A_ROW = 8
 FEWEST_OF_A_CLASS = 4
 
 
 class SampleGrid(PictureCallback):
-    """Samples from noise that stays the same all through training; for a ``Sampler``.
+    """Samples from noise that stays the same all through training; for a ``ImageGenerator``.
 
     A conditional model (``num_classes`` above 0) is given labels, one class a row. The grid is square, and begins again
     with the first class where it has more rows than there are classes; it is made higher where that shows all classes
@@ -42,7 +42,7 @@ class SampleGrid(PictureCallback):
 
     def draw(self, trainer: Trainer, model: LightningModule) -> UInt8[Tensor, "3 height width"] | None:
         """Draw the samples."""
-        if not isinstance(model, Sampler):
+        if not isinstance(model, ImageGenerator):
             return None
         num, num_classes = self.num, getattr(model, "num_classes", 0)
         columns = math.ceil(math.sqrt(num))

@@ -11,13 +11,13 @@ from lightning_gen.errors import InputError
 from lightning_gen.images import grid, to_uint8
 from lightning_gen.noise import image_generators
 from lightning_gen.paths import LatentPath, path
-from lightning_gen.types import Decoder, Encoder, LatentSampler
+from lightning_gen.types import Decoder, Encoder, LatentGenerator
 
 
 class InterpolationStrip(PictureCallback):
     """Rows of images from one fixed latent to another.
 
-    A ``LatentSampler`` goes along arcs between latents of its prior; an ``Encoder`` that is a ``Decoder``, along
+    A ``LatentGenerator`` goes along arcs between latents of its prior; an ``Encoder`` that is a ``Decoder``, along
     straight lines between the latents of the first validation images.
 
     Args:
@@ -45,7 +45,7 @@ class InterpolationStrip(PictureCallback):
 
     def _way(self, trainer: Trainer, model: LightningModule) -> LatentPath | None:
         num_classes = getattr(model, "num_classes", 0)
-        if isinstance(model, LatentSampler):
+        if isinstance(model, LatentGenerator):
             ends = model.sample_latents(2 * self.rows, generator=image_generators(self.seed, range(2 * self.rows)))
             return path("spherical", ends[0::2], ends[1::2], self.steps, num_classes)
         if isinstance(model, Encoder) and (batch := first_images(trainer, model, 2 * self.rows)) is not None:

@@ -25,7 +25,7 @@ from lightning_gen.evaluation.extractor import Extractor
 from lightning_gen.images import to_uint8
 from lightning_gen.inference import isolated_inference
 from lightning_gen.lightning_compat import logging_step
-from lightning_gen.types import AlertLogger, Batch, Images, Sampler, TwoPlayers
+from lightning_gen.types import AlertLogger, Batch, ImageGenerator, Images, TwoPlayers
 
 Action = Literal["warn", "stop", "rollback"]
 CLASS_LOOKS = 10
@@ -219,7 +219,7 @@ class Watchdog(pl.Callback):
         self._terms = []
         gradients = [norm([p.grad for p in parameters(players) if p.grad is not None]) for players in sides(model)]
         reals = batch.images if isinstance(batch, Batch) else batch
-        fakes = spread(self.draw(trainer, model, self.num_samples)) if isinstance(model, Sampler) else []
+        fakes = spread(self.draw(trainer, model, self.num_samples)) if isinstance(model, ImageGenerator) else []
         countable = isinstance(reals, Tensor) and reals.ndim == 4 and len(reals) >= FEWEST_REALS
         numbers = [*weight_norms(model), *gradients, *fakes, *(spread(reals[: self.num_samples]) if countable else [])]
         values = torch.stack([value.to(model.device) for value in numbers + series]).tolist()
@@ -279,7 +279,7 @@ class Watchdog(pl.Callback):
             Classes seen, and classes that there are.
         """
         classifier = classifier_of(trainer)
-        if classifier is None or self._looks % CLASS_LOOKS or not isinstance(model, Sampler):
+        if classifier is None or self._looks % CLASS_LOOKS or not isinstance(model, ImageGenerator):
             return None
         logits = classifier(to_uint8(self.draw(trainer, model, CLASS_SAMPLES))).logits
         return None if logits is None else (len(logits.argmax(1).unique()), classifier.classes)

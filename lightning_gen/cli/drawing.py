@@ -7,13 +7,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lightning_gen.errors import InputError
-from lightning_gen.types import GradualSampler, Sampling
+from lightning_gen.types import IterativeGenerator, SamplingOptions
 
-MODELS_CHOICE = Sampling()
+MODELS_CHOICE = SamplingOptions()
 """Nothing asked for."""
 
 
-def ask(model: object, sampling: Sampling) -> None:
+def ask(model: object, sampling: SamplingOptions) -> None:
     """Have a model draw as was asked on the command line.
 
     Args:
@@ -23,7 +23,7 @@ def ask(model: object, sampling: Sampling) -> None:
     Raises:
         InputError: when something is asked that the model cannot do.
     """
-    if isinstance(model, GradualSampler):
+    if isinstance(model, IterativeGenerator):
         model.sampling = sampling
         return
     for name, value in vars(sampling).items():
@@ -44,7 +44,7 @@ def progress(model: object, num: int, shown: bool = True) -> Iterator[None]:
         Nothing.
     """
     console = Console(stderr=True)
-    if not (shown and console.is_terminal and isinstance(model, GradualSampler)):
+    if not (shown and console.is_terminal and isinstance(model, IterativeGenerator)):
         yield
         return
     columns = (TextColumn("drawing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -57,8 +57,8 @@ def progress(model: object, num: int, shown: bool = True) -> Iterator[None]:
             done += images
             bar.update(task, completed=round(done, 3))  # shares of a step add up to a whole image only nearly
 
-        model.drawn = advance
+        model.progress_callback = advance
         try:
             yield
         finally:
-            model.drawn = None
+            model.progress_callback = None

@@ -24,7 +24,7 @@ from lightning_gen.inspection.neighbours import neighbours
 from lightning_gen.inspection.reconstruct import reconstruct
 from lightning_gen.inspection.traverse import traverse
 from lightning_gen.models.checkpoint import find_checkpoint, load_model
-from lightning_gen.types import Sampling
+from lightning_gen.types import SamplingOptions
 
 PATHS = ("--ckpt", "--out", "--root")
 """Options whose value may be called as an inspection is."""
@@ -92,7 +92,7 @@ def command(name: str, inspection: Callable[..., Findings]) -> Callable[..., Non
         batch_size: int = 256,
         raw: bool = False,
         device: str | None = None,
-        sampling: Sampling = MODELS_CHOICE,
+        sampling: SamplingOptions = MODELS_CHOICE,
         **options: Any,
     ) -> None:
         check_seed(seed)

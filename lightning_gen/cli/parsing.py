@@ -7,7 +7,7 @@ from typing import get_type_hints
 
 from jsonargparse import ArgumentParser
 
-from lightning_gen.types import Sampling
+from lightning_gen.types import SamplingOptions
 
 
 def run_function(function: Callable[..., None], name: str, args: Sequence[str]) -> None:
@@ -24,14 +24,16 @@ def run_function(function: Callable[..., None], name: str, args: Sequence[str]) 
     kinds = get_type_hints(function)
     parser.add_function_arguments(function, as_group=False, skip={"sampling"} if "sampling" in kinds else None)
     if "sampling" in kinds:
-        parser.add_class_arguments(Sampling, as_group=False)
-        kinds |= get_type_hints(Sampling)
+        parser.add_class_arguments(SamplingOptions, as_group=False)
+        kinds |= get_type_hints(SamplingOptions)
     lists = [f"--{name}" for name, kind in kinds.items() if re.search(r"\b(list|tuple)\[", str(kind))]
     switches = [f"--{name}" for name, kind in kinds.items() if kind is bool]
     words = [f"{word}=true" if word in switches else word for word in args]
     values = parser.parse_args(gathered(words, lists)).as_dict()
     if "sampling" in kinds:
-        values["sampling"] = Sampling(**{field.name: values.pop(field.name) for field in fields(Sampling)})
+        values["sampling"] = SamplingOptions(
+            **{field.name: values.pop(field.name) for field in fields(SamplingOptions)}
+        )
     function(**values)
 
 

@@ -10,7 +10,7 @@ from lightning_gen.errors import InputError
 from lightning_gen.images import grid, save_png, to_uint8
 from lightning_gen.models.checkpoint import find_checkpoint, load_model
 from lightning_gen.noise import image_generators
-from lightning_gen.types import Sampler, Sampling
+from lightning_gen.types import ImageGenerator, SamplingOptions
 
 
 def sample(
@@ -22,7 +22,7 @@ def sample(
     batch_size: int = 64,
     raw: bool = False,
     device: str | None = None,
-    sampling: Sampling = MODELS_CHOICE,
+    sampling: SamplingOptions = MODELS_CHOICE,
 ) -> None:
     """Write samples of a checkpoint as PNG files, and one grid of them all.
 
@@ -50,7 +50,7 @@ def sample(
     if out.is_dir() and any(out.iterdir()):
         raise InputError(f"{out} is not empty, and nothing in it is overwritten; name another folder with --out")
     model = load_model(find_checkpoint(ckpt)).to(usable(device))
-    if not isinstance(model, Sampler):
+    if not isinstance(model, ImageGenerator):
         raise InputError(f"{type(model).__name__} cannot draw samples; it can be scored by its reconstructions")
     if labels is not None and model.num_classes and not all(0 <= label < model.num_classes for label in labels):
         raise InputError(f"--labels {labels}: the classes of this model are 0 to {model.num_classes - 1}")

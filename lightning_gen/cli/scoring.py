@@ -36,7 +36,7 @@ from lightning_gen.evaluation import (
 from lightning_gen.hashing import file_hash
 from lightning_gen.loggers import WandbRunLogger
 from lightning_gen.models.checkpoint import find_checkpoint, load_model, read_checkpoint
-from lightning_gen.types import DensityModel, ImageSet, LikelihoodModel, Reconstructor, Sampler, Sampling
+from lightning_gen.types import DensityModel, ImageGenerator, ImageSet, LikelihoodModel, Reconstructor, SamplingOptions
 
 if TYPE_CHECKING:
     Metric = str
@@ -63,7 +63,7 @@ def evaluate(
     image_size: int | None = None,
     out: Path | None = None,
     device: str | None = None,
-    sampling: Sampling = MODELS_CHOICE,
+    sampling: SamplingOptions = MODELS_CHOICE,
 ) -> None:
     """Score a checkpoint, or a folder of images, and write the score card.
 
@@ -183,7 +183,7 @@ def score_checkpoint(
     importance_samples: int | None,
     reconstructions: bool,
     root: str | None,
-    sampling: Sampling,
+    sampling: SamplingOptions,
     show_progress: bool,
 ) -> ScoreCard:
     """Score a checkpoint; for the arguments see :func:`evaluate`.
@@ -213,7 +213,7 @@ def score_checkpoint(
     model.use_ema = not raw
     ask(model, sampling)
     likelihoods, metrics = scoring.likelihoods, scoring.feature_metrics
-    from_samples = isinstance(model, Sampler) and not reconstructions
+    from_samples = isinstance(model, ImageGenerator) and not reconstructions
     if reference is None:
         real: ImageSet = data.image_set(split)
     else:
@@ -234,7 +234,7 @@ def score_checkpoint(
     if metrics:
         extractor = scoring.extractor("classifier" if data.num_classes else "inception", data)
         options = common | {"metrics": metrics, "num_samples": num_samples}
-        if isinstance(model, Sampler) and from_samples:
+        if isinstance(model, ImageGenerator) and from_samples:
             _, num_processes = rank_and_world_size()
             share = -(-(num_samples or min(len(real), MAX_SAMPLES)) // num_processes)
             with progress(model, share, show_progress):
@@ -253,7 +253,12 @@ def score_checkpoint(
 
 
 def score_folder(
-    generated: Path, reference: Path | None, scoring: ScoringOptions, *, image_size: int | None, sampling: Sampling
+    generated: Path,
+    reference: Path | None,
+    scoring: ScoringOptions,
+    *,
+    image_size: int | None,
+    sampling: SamplingOptions,
 ) -> ScoreCard:
     """Score a folder or zip of images against another.
 
@@ -284,7 +289,7 @@ def score_folder(
     return score_images(fake, real, extractor, metrics=scoring.feature_metrics, batch_size=scoring.batch_size)
 
 
-def card_name(card: ScoreCard, checkpoint: Path, metric: str, sampling: Sampling) -> str:
+def card_name(card: ScoreCard, checkpoint: Path, metric: str, sampling: SamplingOptions) -> str:
     """The default file name of a checkpoint's score card, e.g. ``best_ema_fid1437_train_classifier.json``."""
     parts = [checkpoint.stem]
     if card.weights:

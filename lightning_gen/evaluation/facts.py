@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from lightning_gen.inference import model_device
-from lightning_gen.types import ImageSet, Sampling
+from lightning_gen.types import ImageSet, SamplingOptions
 
 
 def model_facts(model: object, weights: Literal["ema", "raw"] | None) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def split_name(images: ImageSet) -> str:
     return images.name.rstrip("/").rsplit("/", 1)[-1]
 
 
-def describe_sampling(sampling: Sampling) -> str:
+def describe_sampling(sampling: SamplingOptions) -> str:
     """Describe sampling options, e.g. ``ddim, 50 steps, trailing, eta 0``, without those that have no effect."""
     words = [str(sampling.sampler)]
     words += [f"{sampling.steps} steps"] * (sampling.steps is not None)

@@ -173,7 +173,9 @@ def check_likelihood_metrics(model: object, metrics: Sequence[str]) -> None:
     for metric in metrics:
         if not defined_for(metric, model):
             assert isinstance(model, DensityModel)
-            raise InputError(f"{metric} needs a model with latents; {name} has nll, by its {model.log_prob_by(None)}")
+            raise InputError(
+                f"{metric} needs a model with latents; {name} has nll, by its {model.describe_log_prob(None)}"
+            )
 
 
 def likelihood_method(model: LikelihoodModel | DensityModel, importance_samples: int | None) -> Method:
@@ -182,7 +184,7 @@ def likelihood_method(model: LikelihoodModel | DensityModel, importance_samples:
         samples = DEFAULT_LATENTS if importance_samples is None else importance_samples
         return Method(f"{samples:,} samples", f"{model.likelihood} likelihood", model.likelihood == "gaussian", samples)
     note = "density of dequantised images" if model.density else "probability of the 256 levels"
-    return Method(model.log_prob_by(importance_samples), note, model.density, importance_samples)
+    return Method(model.describe_log_prob(importance_samples), note, model.density, importance_samples)
 
 
 def estimate_share(

@@ -23,14 +23,14 @@ from lightning_gen.images import to_float, to_uint8
 from lightning_gen.inference import isolated_inference, model_device
 from lightning_gen.noise import image_generators, mix_seed, randn
 from lightning_gen.types import (
-    GradualSampler,
+    ImageGenerator,
     Images,
     ImageSet,
     ImageShape,
+    IterativeGenerator,
     Labels,
-    Randomness,
+    RandomSource,
     Reconstructor,
-    Sampler,
     StoredImages,
 )
 
@@ -39,7 +39,7 @@ MAX_SAMPLES = 10_000
 
 
 def score_samples(
-    model: Sampler,
+    model: ImageGenerator,
     reference: ImageSet,
     extractor: Extractor,
     *,
@@ -91,7 +91,7 @@ def score_samples(
         "subject": "samples",
         "num_generated": num,
         "seed": seed,
-        "drawn": describe_sampling(model.sampling) if isinstance(model, GradualSampler) else None,
+        "drawn": describe_sampling(model.sampling) if isinstance(model, IterativeGenerator) else None,
         "labels": None if labels is None else "uniform" if reference.labels is None else "as in the reference",
     }
     with scoring_group() as group:
@@ -206,7 +206,7 @@ class UniformNoise:
     def __init__(self, image_shape: ImageShape) -> None:
         self.image_shape = image_shape
 
-    def sample(self, num: int, *, labels: Labels | None = None, generator: Randomness = None) -> Images:
+    def sample(self, num: int, *, labels: Labels | None = None, generator: RandomSource = None) -> Images:
         """Generate ``num`` images; ``labels`` have no effect."""
         return torch.erf(randn(num, *self.image_shape, generator=generator) / math.sqrt(2))
 
@@ -274,7 +274,7 @@ def make_card(
     return group.on_first_rank(make)
 
 
-def sample_labels(model: Sampler, reference: ImageSet, num: int, seed: int) -> Labels | None:
+def sample_labels(model: ImageGenerator, reference: ImageSet, num: int, seed: int) -> Labels | None:
     """Draw ``num`` classes for a class-conditional model from those of the reference, as a function of the seed.
 
     Args:

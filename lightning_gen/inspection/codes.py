@@ -119,7 +119,7 @@ def prior_mean(subject: Subject) -> Latents:
     """The mean of the standard normal prior: zeros and, in a conditional model, its first class.
 
     Args:
-        subject: a ``LatentSampler``.
+        subject: a ``LatentGenerator``.
 
     Returns:
         Latents ``(1, *latent)``.

@@ -14,7 +14,7 @@ from lightning_gen.inspection.panels import strip, table
 from lightning_gen.inspection.quality import quality
 from lightning_gen.inspection.subject import Subject
 from lightning_gen.losses.image_quality import SSIM_MIN_SIDE
-from lightning_gen.types import Batch, Decoder, Encoder, GradualSampler, Images, StoredImages, Tokenizer
+from lightning_gen.types import Batch, Decoder, Encoder, Images, IterativeGenerator, StoredImages, Tokenizer
 
 Jpegs = dict[Counted, tuple[StoredImages, dict[str, float]]]
 
@@ -63,7 +63,7 @@ def compress(
     model = subject.model
     if not isinstance(model, Tokenizer) and not (isinstance(model, Encoder) and isinstance(model, Decoder)):
         raise InputError(f"{subject.name} has no encoder, so that there is no code to weigh; take an autoencoder")
-    if isinstance(model, GradualSampler):
+    if isinstance(model, IterativeGenerator):
         raise InputError(
             f"the latents of {subject.name} are noise, as many numbers as the image has: no code to weigh; "
             "take an autoencoder"

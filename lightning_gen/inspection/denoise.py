@@ -12,7 +12,7 @@ from lightning_gen.inspection.panels import strip, table
 from lightning_gen.inspection.subject import Subject
 from lightning_gen.losses.image_quality import psnr
 from lightning_gen.networks.corruption import Corruption, corrupt
-from lightning_gen.types import GradualSampler, Images, Reconstructor
+from lightning_gen.types import Images, IterativeGenerator, Reconstructor
 
 AMOUNT = 0.5
 """How much is corrupted where neither the user nor the model says."""
@@ -58,7 +58,7 @@ def denoise(
     Raises:
         InputError: when the model reconstructs nothing.
     """
-    if isinstance(subject.model, GradualSampler):
+    if isinstance(subject.model, IterativeGenerator):
         raise InputError(f"{subject.name} removes noise step by step: take reconstruct, with --level, or denoising")
     subject.need(Reconstructor, "reconstructs no images, and so cannot denoise")
     at_least(1, num=num, shown=shown)

@@ -15,8 +15,8 @@ from lightning_gen.inspection.gradual import (
     StepwiseModel,
     asked_labels,
     displayed,
+    make_timesteps,
     noise_for,
-    points_of,
     settings_of,
     share_of_noise,
 )
@@ -66,7 +66,7 @@ def denoising(subject: Subject, num: int = 6, columns: int = 11, labels: list[in
     at_least(2, columns=columns)
     subject.need(StepwiseModel, "does not draw step by step, so that there is no way to show")
     classes = asked_labels(subject, labels, num)
-    points = points_of(subject.model)
+    points = make_timesteps(subject.model)
     in_picture, in_motion = evenly(len(points), columns), evenly(len(points), MOST_FRAMES)
     wanted = sorted({*in_picture, *in_motion})
     parts = [
@@ -109,11 +109,11 @@ def walked(subject: Subject, indices: range, labels: Labels | None, wanted: Coll
         InputError: when the sampler chooses its own steps.
     """
     model, draw = subject.model, noise_for(subject, indices)
-    points = points_of(model)
-    classes = model.conditions(None if labels is None else labels[indices.start : indices.stop], len(indices))
+    points = make_timesteps(model)
+    classes = model.class_rows(None if labels is None else labels[indices.start : indices.stop], len(indices))
     stages: tuple[list[StoredImages], list[StoredImages]] = [], []
-    with model.drawing(classes, draw) as sampler:
-        if not sampler.paced:
+    with model.sampler(classes, draw) as sampler:
+        if not sampler.fixed_timesteps:
             raise InputError(
                 f"the sampler {model.sampling.sampler} chooses its own steps for each image; to see steps, take "
                 "another, e.g. euler"

@@ -14,11 +14,11 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from lightning_gen.diffusion.processes import Process
-from lightning_gen.diffusion.samplers import Draw, Point, Sampler, point_of
+from lightning_gen.diffusion.samplers import Draw, Point, Sampler, make_timestep
 from lightning_gen.errors import InputError
 from lightning_gen.inspection.subject import Subject
 from lightning_gen.noise import image_generators, mix_seed, randn
-from lightning_gen.types import Classes, Images, ImageShape, Labels, Sampling
+from lightning_gen.types import Classes, Images, ImageShape, Labels, SamplingOptions
 
 
 @runtime_checkable
@@ -27,10 +27,10 @@ class StepwiseModel(Protocol):
 
     image_shape: ImageShape
     process: Process
-    sampling: Sampling
+    sampling: SamplingOptions
     """How images are drawn, with nothing left open."""
 
-    def visited(self, sampling: Sampling) -> list[float]:
+    def visited(self, sampling: SamplingOptions) -> list[float]:
         """The times that drawing visits."""
         ...
 
@@ -57,7 +57,7 @@ def displayed(noisy: Images, point: Point) -> Images:
     return noisy / (point.alpha + point.sigma)
 
 
-def points_of(model: StepwiseModel) -> list[Point]:
+def make_timesteps(model: StepwiseModel) -> list[Point]:
     """Where drawing goes, from noise to image.
 
     Args:
@@ -66,7 +66,7 @@ def points_of(model: StepwiseModel) -> list[Point]:
     Returns:
         The points; of an adaptive sampler, where it begins, and its end with and without noise.
     """
-    return [point_of(model.process, time) for time in model.visited(model.sampling)]
+    return [make_timestep(model.process, time) for time in model.timesteps(model.sampling)]
 
 
 def settings_of(model: StepwiseModel) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from lightning_gen.diffusion.inpainting import Mask, repaint
 from lightning_gen.evaluation import describe_sampling
 from lightning_gen.images import to_uint8
 from lightning_gen.inspection.findings import Findings
-from lightning_gen.inspection.gradual import StepwiseModel, noise_for, points_of, settings_of
+from lightning_gen.inspection.gradual import StepwiseModel, make_timesteps, noise_for, settings_of
 from lightning_gen.inspection.masks import Region, known_pixels
 from lightning_gen.inspection.options import at_least
 from lightning_gen.inspection.panels import strip, table
@@ -64,7 +64,7 @@ def inpaint(
     at_least(1, draws=draws, num=num, shown=shown)
     subject.need(StepwiseModel, "does not draw step by step, so that it cannot fill a hole")
     model = subject.model
-    jump = max(1, round((len(points_of(model)) - 1) / JUMPS)) if jump is None else jump
+    jump = max(1, round((len(make_timesteps(model)) - 1) / JUMPS)) if jump is None else jump
     images = subject.data.image_set(split)
     num = min(num, len(images))
     truth = images[:num]
@@ -128,8 +128,8 @@ def filled(
         InputError: when the sampler chooses its own steps, or there is no such jump.
     """
     model, noise = subject.model, noise_for(subject, indices, f"draw {draw}")
-    points = points_of(model)
-    with model.drawing(model.conditions(batch.labels, len(indices)), noise) as sampler:
+    points = make_timesteps(model)
+    with model.sampler(model.class_rows(batch.labels, len(indices)), noise) as sampler:
         noisy = points[0].sigma * noise()
         images = repaint(sampler, batch.images, known, noisy, [point.time for point in points], jump, resamples)
     return to_uint8(images).cpu()

@@ -16,7 +16,7 @@ from lightning_gen.inspection.subject import Subject
 from lightning_gen.noise import image_generators
 from lightning_gen.paths import PathKind
 from lightning_gen.paths import path as path_of
-from lightning_gen.types import Decoder, Encoder, GradualSampler, Latents, LatentSampler, StoredImages
+from lightning_gen.types import Decoder, Encoder, IterativeGenerator, LatentGenerator, Latents, StoredImages
 
 Originals = UInt8[Tensor, "ends channels height width"]
 
@@ -53,7 +53,7 @@ def interpolate(
     """
     at_least(1, rows=rows)
     at_least(2, columns=columns, frames=frames)
-    stepwise = isinstance(subject.model, GradualSampler)
+    stepwise = isinstance(subject.model, IterativeGenerator)
     between = between or ("images" if isinstance(subject.model, Encoder) and not stepwise else "latents")
     kind: PathKind = path or ("linear" if between == "images" and not stepwise else "spherical")
     subject.need(Decoder, "decodes no latents")
@@ -89,7 +89,7 @@ def _image_ends(subject: Subject, split: str, rows: int) -> tuple[Originals, Lat
 
 def _prior_ends(subject: Subject, rows: int) -> Latents:
     """Pairs of latents, one after the other."""
-    subject.need(LatentSampler, "has no prior over its latents; --between images asks for an encoder only")
+    subject.need(LatentGenerator, "has no prior over its latents; --between images asks for an encoder only")
     return subject.model.sample_latents(2 * rows, generator=image_generators(subject.seed, range(2 * rows)))
 
 

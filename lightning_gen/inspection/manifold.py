@@ -9,7 +9,7 @@ from lightning_gen.inspection.findings import Findings
 from lightning_gen.inspection.options import at_least
 from lightning_gen.inspection.panels import enlarged
 from lightning_gen.inspection.subject import Subject
-from lightning_gen.types import LatentSampler
+from lightning_gen.types import LatentGenerator
 
 PICTURE = 640
 """Pixels of the picture's side, about, where the images are small."""
@@ -33,7 +33,7 @@ def manifold(subject: Subject, side: int = 20, label: int | None = None) -> Find
         InputError: when the latents have no prior, or are not two.
     """
     at_least(1, side=side)
-    subject.need(LatentSampler, "has no prior over its latents, which manifold needs")
+    subject.need(LatentGenerator, "has no prior over its latents, which manifold needs")
     mean = with_class(subject, prior_mean(subject), label)
     if (dims := noise_of(subject, mean).shape[1]) != 2:
         raise InputError(

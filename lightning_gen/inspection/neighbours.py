@@ -17,7 +17,7 @@ from lightning_gen.inspection.panels import strip, table
 from lightning_gen.inspection.parts import without_classes
 from lightning_gen.inspection.subject import Subject
 from lightning_gen.noise import image_generators
-from lightning_gen.types import ImageSet, Sampler, StoredImages
+from lightning_gen.types import ImageGenerator, ImageSet, StoredImages
 
 Vectors = Float64[Tensor, "images features"]
 NEAR = 1.0
@@ -61,7 +61,7 @@ def neighbours(
     Raises:
         InputError: when the model draws no samples, or the extractor is not to be had.
     """
-    subject.need(Sampler, "draws no samples, so that there is nothing to compare")
+    subject.need(ImageGenerator, "draws no samples, so that there is nothing to compare")
     at_least(1, num=num, k=k, shown=shown)
     train, test = subject.data.image_set("train"), subject.data.image_set("test")
     device = search_device(subject.model.device)
@@ -96,7 +96,7 @@ def draw(subject: Subject, num: int) -> StoredImages:
     """Draw samples, image i a function of (seed, i); of a conditional model, of its classes in turn.
 
     Args:
-        subject: a ``Sampler``.
+        subject: a ``ImageGenerator``.
         num: how many.
 
     Returns:

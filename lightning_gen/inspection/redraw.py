@@ -7,7 +7,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from lightning_gen.diffusion.samplers import point_of
+from lightning_gen.diffusion.samplers import make_timestep
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation import describe_sampling
 from lightning_gen.images import to_uint8
@@ -56,7 +56,7 @@ def redraw(subject: Subject, num: int, columns: int, levels: Sequence[float] | N
     for level in levels:
         start = time_of(model, level)
         noisy, again = torch.cat([from_noise(subject, *part, start) for part in zip(batches, places, strict=True)], 1)
-        shares.append(share_of_noise(point_of(model.process, start)))
+        shares.append(share_of_noise(make_timestep(model.process, start)))
         psnrs.append(psnr((again.double() - truth).div(255).square().mean().item()))
         rows += [noisy, again]
         heads += [f"{shares[-1]:.0%} noise", f"drawn, {psnrs[-1]:.1f} dB"]
@@ -81,8 +81,8 @@ def time_of(model: StepwiseModel, level: float) -> float:
     Returns:
         The time, at which there is noise, and which has another after it that has some.
     """
-    *times, _, _ = model.finest()
-    alpha, sigma = model.process.mixture(torch.tensor(times, dtype=torch.float64))
+    *times, _, _ = model.all_timesteps()
+    alpha, sigma = model.process.alpha_sigma(torch.tensor(times, dtype=torch.float64))
     return times[int((sigma / (alpha + sigma) - level).abs().argmin())]
 
 
@@ -99,9 +99,9 @@ def from_noise(subject: Subject, batch: Batch, indices: range, start: float) -> 
         Both as uint8 on the CPU.
     """
     model, noise = subject.model, noise_for(subject, indices)
-    point = point_of(model.process, start)
-    *times, last = model.visited(model.sampling)
+    point = make_timestep(model.process, start)
+    *times, last = model.timesteps(model.sampling)
     noisy = point.alpha * batch.images + point.sigma * noise()
-    with model.drawing(model.conditions(batch.labels, len(indices)), noise) as sampler:
+    with model.sampler(model.class_rows(batch.labels, len(indices)), noise) as sampler:
         drawn = sampler.run(noisy, [start, *(time for time in times if time < start), last])
     return torch.stack([to_uint8(displayed(noisy, point)), to_uint8(drawn)]).cpu()

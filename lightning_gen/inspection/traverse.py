@@ -14,7 +14,7 @@ from lightning_gen.inspection.findings import Findings
 from lightning_gen.inspection.options import at_least
 from lightning_gen.inspection.panels import strip, table
 from lightning_gen.inspection.subject import Subject
-from lightning_gen.types import Decoder, Encoder, Latents, LatentSampler, StoredImages
+from lightning_gen.types import Decoder, Encoder, LatentGenerator, Latents, StoredImages
 
 ACTIVE = 0.01
 """A unit is active whose encoding has more variance than this over the images (Burda et al. 2016)."""
@@ -62,7 +62,7 @@ def traverse(
     if not 0 < limit < math.inf:
         raise InputError(f"--limit is {limit}; it must be a number of standard deviations above 0")
     subject.need(Decoder, "decodes no latents")
-    encodes, has_prior = isinstance(subject.model, Encoder), isinstance(subject.model, LatentSampler)
+    encodes, has_prior = isinstance(subject.model, Encoder), isinstance(subject.model, LatentGenerator)
     if not encodes and (not has_prior or at == "image"):
         raise InputError(f"{subject.name} encodes no images{'; take --at mean' if has_prior else ''}")
     codes = encode_split(subject, split, num).latents if encodes else None
