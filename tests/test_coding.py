@@ -11,9 +11,10 @@ from torch.nn import functional as F
 
 from lightning_gen.data import ImageData
 from lightning_gen.errors import InputError
+from lightning_gen.losses.image_quality import mse, psnr
 from lightning_gen.losses.mmd import inverse_multiquadratic, mmd, squared_distances
 from lightning_gen.models.autoencoders.adversarial_autoencoder import AdversarialAutoencoder
-from lightning_gen.models.autoencoders.denoising_autoencoder import DenoisingAutoencoder, psnr
+from lightning_gen.models.autoencoders.denoising_autoencoder import DenoisingAutoencoder
 from lightning_gen.models.autoencoders.deterministic import DeterministicModule
 from lightning_gen.models.autoencoders.wae_mmd import WAEMMD
 from lightning_gen.networks.corruption import corrupt
@@ -124,9 +125,9 @@ def test_an_amount_out_of_range_is_refused_before_training(kind, amount, words):
 def test_psnr_is_of_images_scaled_to_one():
     clean = torch.rand(3, *SHAPE) * 2 - 1
     # 0.2 in [-1, 1] is 0.1 in [0, 1]
-    assert psnr(clean + 0.2, clean).item() == pytest.approx(20, abs=1e-3)
-    assert psnr(torch.ones(2, *SHAPE), -torch.ones(2, *SHAPE)).item() == pytest.approx(0, abs=1e-4)
-    assert psnr(clean, clean).item() == 100
+    assert psnr(mse(clean + 0.2, clean)).item() == pytest.approx(20, abs=1e-3)
+    assert psnr(mse(torch.ones(2, *SHAPE), -torch.ones(2, *SHAPE))).item() == pytest.approx(0, abs=1e-4)
+    assert psnr(mse(clean, clean)).item() == 100
 
 
 def test_the_input_is_corrupted_and_the_target_is_clean():

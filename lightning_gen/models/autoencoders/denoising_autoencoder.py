@@ -7,17 +7,12 @@ It maps a corrupted image to the clean one, which requires knowledge of the dist
 
 from typing import Any
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
 from torch.nn import functional as F
 
+from lightning_gen.losses.image_quality import mse, psnr
 from lightning_gen.models.autoencoders.deterministic import DeterministicDescentModule
 from lightning_gen.networks.corruption import Corruption, check_amount, corrupt
 from lightning_gen.types import Batch, Images, ImageShape, Loss
-
-MOST_DB = 100.0
-"""The ratio of images that are alike, which would be infinite."""
 
 
 class DenoisingAutoencoder(DeterministicDescentModule):
@@ -53,22 +48,7 @@ class DenoisingAutoencoder(DeterministicDescentModule):
         error = F.mse_loss(restored, batch.images)
         terms = {
             "reconstruction": error,
-            "psnr_in": psnr(corrupted, batch.images),
-            "psnr_out": psnr(restored, batch.images),
+            "psnr_in": psnr(mse(corrupted.detach().float(), batch.images)),
+            "psnr_out": psnr(mse(restored.detach().float(), batch.images)),
         }
         return Loss(error, terms)
-
-
-@torch.no_grad()
-def psnr(images: Images, clean: Images) -> Float[Tensor, ""]:
-    """Peak signal-to-noise ratio -10 log10 E[(x - y)^2] of images scaled to [0, 1], over all of their pixels.
-
-    Args:
-        images: in the units of [-1, 1]; what lies outside counts as it is.
-        clean: in [-1, 1].
-
-    Returns:
-        dB, at most ``MOST_DB``.
-    """
-    error = F.mse_loss(images.float(), clean.float()) / 4  # [-1, 1] is twice as wide
-    return (-10 * error.log10()).clamp(max=MOST_DB)

@@ -11,10 +11,8 @@ Levels, weights and distance are those of Song and Dhariwal 2024 (https://arxiv.
 
 from pathlib import Path
 from typing import Any, ClassVar
-from zlib import crc32
 
 import torch
-from torch import nn
 
 from lightning_gen.checks import check_at_least
 from lightning_gen.diffusion.consistency import heun_step, interval_probabilities, num_intervals, pseudo_huber
@@ -23,6 +21,7 @@ from lightning_gen.diffusion.preconditioning import ConsistencyPreconditioning, 
 from lightning_gen.diffusion.processes import VarianceExploding
 from lightning_gen.diffusion.times import RHO, level_times
 from lightning_gen.errors import InputError
+from lightning_gen.hashing import weights_hash
 from lightning_gen.models.checkpoint import find_checkpoint, load_model
 from lightning_gen.models.diffusion.denoising import DenoisingModule
 from lightning_gen.models.diffusion.probability_flow import ProbabilityFlowModule
@@ -83,7 +82,7 @@ class ConsistencyModel(DenoisingModule):
         self.doubling_images = doubling_images
         self.teacher = teacher
         self.teacher_networks: tuple[Denoiser, ...] = ()  # a tuple, so that the teacher is neither trained nor saved
-        self.teacher_checksum: int | None = None
+        self.teacher_hash: str | None = None
         self.set_network(self.make_network(ConsistencyPreconditioning(sigma_data, sigma_min)))
         self.save_hyperparameters()
 
@@ -112,13 +111,13 @@ class ConsistencyModel(DenoisingModule):
         if teacher.image_shape != self.image_shape or teacher.architecture != self.architecture:
             raise InputError(f"model.teacher is {path}, whose network or image size is not the model's")
         with teacher.inference_network() as network:
-            checksum = weights_checksum(network)
-            if self.teacher_checksum not in (None, checksum):
+            current = weights_hash(network)
+            if self.teacher_hash not in (None, current):
                 raise InputError(f"model.teacher is {path}, which is not the teacher that this run began with")
-            if self.teacher_checksum is None:
+            if self.teacher_hash is None:
                 for student in [self.network] if self.ema is None else [self.network, self.ema.module]:
                     student.load_state_dict(network.state_dict())
-            self.teacher_checksum = checksum
+            self.teacher_hash = current
         self.teacher_networks = (network.eval().to(self.device),)
 
     def loss(self, batch: Batch) -> Loss:
@@ -163,19 +162,11 @@ class ConsistencyModel(DenoisingModule):
     # ---- checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the teacher's checksum."""
+        """Add the hash of the teacher's weights."""
         super().on_save_checkpoint(checkpoint)
-        checkpoint["teacher_checksum"] = self.teacher_checksum
+        checkpoint["teacher_hash"] = self.teacher_hash
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the teacher's checksum."""
+        """Restore the hash of the teacher's weights."""
         super().on_load_checkpoint(checkpoint)
-        self.teacher_checksum = checkpoint["teacher_checksum"]
-
-
-def weights_checksum(network: nn.Module) -> int:
-    """CRC-32 of a network's state."""
-    checksum = 0
-    for value in network.state_dict().values():
-        checksum = crc32(value.cpu().contiguous().numpy().tobytes(), checksum)
-    return checksum
+        self.teacher_hash = checkpoint["teacher_hash"]
