@@ -1,4 +1,4 @@
-"""Scores against torch-fidelity, prdc and closed forms; what they must not depend on; what is refused or flagged."""
+"""Scores compared with prdc and closed forms, invariance of scores, refusals and flags."""
 
 import json
 from hashlib import sha256
@@ -41,7 +41,7 @@ class Images:
 
 
 class Linear(Extractor):
-    """A random projection: cheap, with logits."""
+    """A random projection with logits."""
 
     name, weights_hash, resizer, width, classes = "linear", "0", "none", 8, 4
     own_classes = True
@@ -57,16 +57,16 @@ class Linear(Extractor):
 
 
 class Generator(nn.Module):
-    """A conditional generator with BatchNorm and dropout; in double precision, lest rounding to uint8 ever flip."""
+    """A conditional generator with BatchNorm and dropout; in double precision, so that rounding to uint8 is stable."""
 
     def __init__(self, num_classes=0):
         super().__init__()
-        self.num_classes, self.seen = num_classes, []
+        self.num_classes, self.labels = num_classes, []
         self.net = nn.Sequential(nn.Linear(4, 64), nn.BatchNorm1d(64), nn.Dropout(0.5), nn.Tanh()).double()
         self.net[3].eval()
 
     def sample(self, num, *, labels=None, generator=None):
-        self.seen.append(labels)
+        self.labels.append(labels)
         return self.net(randn(num, 4, generator=generator).double()).float().view(num, 1, 8, 8)
 
 
@@ -109,19 +109,19 @@ def test_precision_and_recall_against_prdc():
     random = np.random.default_rng(0)
     fake, real = random.standard_normal((300, 5)) * 0.8, random.standard_normal((400, 5))
     found = metrics.prc(torch.from_numpy(fake), torch.from_numpy(real))
-    # prdc counts a ball's border out, torch-fidelity in: no distance lies on a border here
+    # prdc excludes a ball's boundary, torch-fidelity includes it: no distance lies on a boundary here
     truth = prdc.compute_prdc(real, fake, nearest_k=3)
     assert found["precision"] == pytest.approx(truth["precision"], abs=1e-6)
     assert found["recall"] == pytest.approx(truth["recall"], abs=1e-6)
 
 
-def test_inception_score_of_sure_and_unsure_classifiers():
-    sure = torch.eye(10).repeat(100, 1) * 1000
-    assert metrics.isc(sure)["isc"] == pytest.approx(10, rel=0.05)
+def test_inception_score_of_certain_and_uncertain_classifiers():
+    certain = torch.eye(10).repeat(100, 1) * 1000
+    assert metrics.isc(certain)["isc"] == pytest.approx(10, rel=0.05)
     assert metrics.isc(torch.zeros(100, 10))["isc"] == pytest.approx(1)
 
 
-def test_a_set_against_itself_is_zero_through_the_generators_path(digits):
+def test_a_set_against_itself_scores_zero_after_a_round_trip_through_floats(digits):
     train, _ = digits
     again = Images("again/train", to_uint8(to_float(train.images)))
     assert again.key == train.key
@@ -130,7 +130,7 @@ def test_a_set_against_itself_is_zero_through_the_generators_path(digits):
     assert card.scores["precision"] == card.scores["recall"] == 1
 
 
-def test_samples_depend_neither_on_the_batch_size_nor_on_batch_mates_and_nothing_is_disturbed(digits):
+def test_scores_do_not_depend_on_the_batch_size_and_leave_model_and_random_state_unchanged(digits):
     train, _ = digits
     model = Generator()
     modes = [module.training for module in model.modules()]
@@ -145,23 +145,23 @@ def test_samples_depend_neither_on_the_batch_size_nor_on_batch_mates_and_nothing
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
 
 
-def test_a_conditional_model_gets_the_references_classes(digits):
+def test_a_conditional_model_gets_the_classes_of_the_reference(digits):
     train, _ = digits
     model = Generator(num_classes=10)
     card = score_samples(model, train, Linear(), num_samples=500, batch_size=100)
-    asked = torch.cat(model.seen)
-    model.seen = []
+    requested = torch.cat(model.labels)
+    model.labels = []
     score_samples(model, train, Linear(), num_samples=500, batch_size=77)
-    assert torch.equal(asked, torch.cat(model.seen))
-    assert set(asked.tolist()) == set(range(10))
+    assert torch.equal(requested, torch.cat(model.labels))
+    assert set(requested.tolist()) == set(range(10))
     assert card.labels == "as in the reference"
     unconditional = Generator()
     assert score_samples(unconditional, train, Linear(), num_samples=50).labels is None
-    assert unconditional.seen == [None]
+    assert unconditional.labels == [None]
 
 
 class Replay(nn.Module):
-    """Draws a constant image whose grey value is the asked class."""
+    """Returns constant images whose grey value is the requested class."""
 
     num_classes = 4
 
@@ -170,7 +170,7 @@ class Replay(nn.Module):
 
 
 class Grey(Linear):
-    """Takes any image for class 2 that is brighter than the middle, else for class 1."""
+    """Assigns bright images to class 2 and the others to class 1."""
 
     def __call__(self, images):
         scores = torch.zeros(len(images), 4)
@@ -179,19 +179,19 @@ class Grey(Linear):
         return Features(torch.randn(len(images), 8, generator=torch.Generator().manual_seed(0)), scores)
 
 
-def test_class_accuracy_is_the_share_of_images_of_the_asked_class(digits):
+def test_class_accuracy_is_the_share_of_images_of_the_requested_class(digits):
     train, _ = digits
     four = Images("four/train", train.images[:400], np.arange(400) % 4)
     card = score_samples(Replay(), four, Grey(), num_samples=800)
-    # labels 1 and 2 are taken for what they are, 0 for 1 and 3 for 2
+    # images of classes 1 and 2 are classified correctly, those of 0 as 1 and those of 3 as 2
     assert card.scores["class_accuracy"] == pytest.approx(0.5, abs=0.05)
     assert "class_accuracy" not in score_samples(Generator(), train, Linear(), num_samples=50).scores
-    stranger = Grey()
-    stranger.own_classes = False
-    assert "class_accuracy" not in score_samples(Replay(), four, stranger, num_samples=50).scores
+    foreign = Grey()
+    foreign.own_classes = False
+    assert "class_accuracy" not in score_samples(Replay(), four, foreign, num_samples=50).scores
 
 
-def test_reconstructions_are_called_so_and_compared_pixel_by_pixel(digits):
+def test_reconstructions_are_named_as_such_and_compared_by_pixel(digits):
     _, test = digits
     card = score_reconstructions(Blur(), test, Linear(), batch_size=50)
     truth = (to_uint8(to_float(test.images) * 0.5).double() - test.images.double()).div(255).square().mean().item()
@@ -213,7 +213,7 @@ def test_values_that_are_not_finite_are_flagged(digits):
     assert card.flags["fid"].startswith("2 images held values that are not finite")
 
 
-def test_weak_is_flagged_never_nan_and_undefined_is_refused(digits, tmp_path):
+def test_weak_metrics_are_flagged_and_finite_and_undefined_ones_refused(digits, tmp_path):
     train, test = digits
     few = Images("few/test", test.images[:12])
     card = score_images(few, train, make_extractor("classifier", labelled=digits), metrics=FEATURE_METRICS)
@@ -237,7 +237,7 @@ def test_weak_is_flagged_never_nan_and_undefined_is_refused(digits, tmp_path):
         score_images(test, train, Linear(), metrics=("FID",))
 
 
-def test_the_reference_is_looked_at_once_and_by_content(digits):
+def test_reference_features_are_extracted_once_per_content(digits):
     train, test = digits
     images = train.images.clone()
     images[7, 0, 3, 3] += 1
@@ -263,9 +263,9 @@ def test_protocol_names():
     assert protocol_name("kid", 1437, "train", "classifier") == "kid1437_train@classifier"
 
 
-def test_floor_and_ceiling(digits):
+def test_lower_and_upper_bound(digits):
     train, test = digits
     extractor = make_extractor("classifier", labelled=digits)
-    floor = score_images(test, train, extractor).scores["fid"]
-    ceiling = score_samples(UniformNoise((1, 8, 8)), train, extractor).scores["fid"]
-    assert 0 < 10 * floor < ceiling
+    lower = score_images(test, train, extractor).scores["fid"]
+    upper = score_samples(UniformNoise((1, 8, 8)), train, extractor).scores["fid"]
+    assert 0 < 10 * lower < upper

@@ -1,4 +1,4 @@
-"""The classifier: quick, right, deterministic, cached by content, and without a trace in the run."""
+"""The classifier is accurate, deterministic, cached by content, and leaves the random state unchanged."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def _cache(tmp_path, monkeypatch):
     monkeypatch.setenv("LIGHTNING_GEN_CACHE", str(tmp_path))
 
 
-def test_it_learns_the_digits_once_and_leaves_the_random_state_alone(tmp_path):
+def test_it_is_trained_once_on_the_digits_and_leaves_the_random_state_unchanged(tmp_path):
     labelled = digit_sets(16)
     state, threads = torch.get_rng_state(), torch.get_num_threads()
     first = make_extractor("classifier", labelled=labelled)

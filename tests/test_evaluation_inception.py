@@ -1,4 +1,4 @@
-"""Inception: torch-fidelity's numbers through our path, and weights files that must not be trusted."""
+"""Inception: equality with torch-fidelity's scores, and weights files that are refused."""
 
 import os
 import pickle
@@ -16,7 +16,7 @@ from lightning_gen.errors import InputError
 from lightning_gen.evaluation import EXTRACTORS, make_extractor, score_images
 from tests.test_evaluation import Images, digit_sets
 
-THEIRS = ("fid", "isc", "kid", "prc")
+TORCH_FIDELITY_METRICS = ("fid", "isc", "kid", "prc")
 
 
 def random_inception(images):
@@ -56,7 +56,7 @@ def _cache(tmp_path, monkeypatch):
 
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread():
-    """LAPACK's eigenvalues of 2048x2048 are the slow part, and slower on threads that wait for one another."""
+    """LAPACK's eigenvalues of 2048x2048 take most of the time, and more on threads that wait for one another."""
     with threadpool_limits(1, user_api="blas"):
         yield
 
@@ -72,20 +72,22 @@ class AsDataset(torch.utils.data.Dataset):
         return self.images[index]
 
 
-def test_every_score_is_torch_fidelitys(colour, weights):
+def test_every_score_equals_torch_fidelitys(colour, weights):
     generated, reference = colour
-    truth = torch_fidelity.calculate_metrics(
+    expected = torch_fidelity.calculate_metrics(
         input1=AsDataset(generated.images),
         input2=AsDataset(reference.images),
         feature_extractor="inception-v3-compat",
         feature_extractor_weights_path=str(weights),
-        **dict.fromkeys(THEIRS, True),
+        **dict.fromkeys(TORCH_FIDELITY_METRICS, True),
         kid_subset_size=len(reference),
         cuda=False,
         save_cpu_ram=True,  # no worker processes
         verbose=False,
     )
-    card = score_images(generated, reference, make_extractor("inception", inception_weights=weights), metrics=THEIRS)
+    card = score_images(
+        generated, reference, make_extractor("inception", inception_weights=weights), metrics=TORCH_FIDELITY_METRICS
+    )
     names = {
         "fid": "frechet_inception_distance",
         "isc": "inception_score_mean",
@@ -98,7 +100,7 @@ def test_every_score_is_torch_fidelitys(colour, weights):
     }
     assert set(card.scores) == set(names)
     for ours, theirs in names.items():
-        assert card.scores[ours] == pytest.approx(truth[theirs], rel=1e-6), ours
+        assert card.scores[ours] == pytest.approx(expected[theirs], rel=1e-6), ours
     assert card.protocol["fid"] == "fid16_train"
     assert "no antialiasing, to 299x299" in card.resizer
     assert card.notes == ()
@@ -107,7 +109,7 @@ def test_every_score_is_torch_fidelitys(colour, weights):
         score_images(generated, reference, make_extractor("inception", inception_weights=weights), metrics=("modes",))
 
 
-def test_grey_images_are_repeated_and_the_card_says_so(colour, weights):
+def test_grey_images_are_repeated_to_three_channels_with_a_note_on_the_card(colour, weights):
     extractor = make_extractor("inception", inception_weights=weights)
     grey = colour[0].images[:4, :1]
     assert torch.equal(extractor(grey).vectors, extractor(grey.repeat(1, 3, 1, 1)).vectors)
@@ -125,7 +127,7 @@ class Payload:
         return os.mkdir, (str(self.path),)
 
 
-def test_weights_files_that_cannot_be_trusted_are_refused(weights, tmp_path):
+def test_unsafe_and_damaged_weights_files_are_refused(weights, tmp_path):
     bad = tmp_path / "bad.pth"
 
     def refused(match):
@@ -151,7 +153,7 @@ def test_weights_files_that_cannot_be_trusted_are_refused(weights, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["inception", "vgg16", "clip-vit-b-32", "dinov2-vit-s-14"])
-def test_without_a_network_the_error_says_what_to_do(name, tmp_path, monkeypatch):
+def test_the_error_of_a_failed_download_says_what_to_do(name, tmp_path, monkeypatch):
     assert name in EXTRACTORS
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with (

@@ -1,4 +1,4 @@
-"""Two processes score 1,003 images as one does, however short the process group's time-out."""
+"""Two processes give the scores of one, whatever the time-out of the run's process group."""
 
 import json
 import time
@@ -29,20 +29,20 @@ def scored():
 def work(rank: int, folder: Path) -> None:
     store = dist.FileStore(str(folder / "store"), 2)
     store.add("here", 1)
-    while store.add("here", 0) < 2:  # importing takes longer on one than on the other
+    while store.add("here", 0) < 2:  # the processes take different times to import
         time.sleep(0.05)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=2, timeout=timedelta(seconds=TIMEOUT))
-    patient = scoring.compute_scores
+    compute = scoring.compute_scores
 
-    def slow(*args):
+    def slow_compute(*args):
         time.sleep(TIMEOUT + 2)
-        return patient(*args)
+        return compute(*args)
 
-    scoring.compute_scores = slow
+    scoring.compute_scores = slow_compute
     try:
         (folder / f"{rank}.json").write_text(scored().to_json())
-        with scoring_group() as together, pytest.raises(InputError, match="on rank 0"):
-            together.on_first_rank(lambda: fail(rank))
+        with scoring_group() as group, pytest.raises(InputError, match="on rank 0"):
+            group.on_first_rank(lambda: fail(rank))
         dist.barrier()
     finally:
         dist.destroy_process_group()
@@ -52,7 +52,7 @@ def fail(rank):
     raise InputError(f"on rank {rank}")
 
 
-def test_two_ranks_score_as_one(tmp_path, monkeypatch):
+def test_two_ranks_give_the_scores_of_one(tmp_path, monkeypatch):
     monkeypatch.setenv("LIGHTNING_GEN_CACHE", str(tmp_path / "two"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     mp.spawn(work, args=(tmp_path,), nprocs=2)

@@ -1,4 +1,4 @@
-"""The callback: its names, the best checkpoint by them, and a training that does not notice it."""
+"""The callback: logged names, the best checkpoint, and training that is the same with and without it."""
 
 import json
 
@@ -15,7 +15,7 @@ from tests.test_evaluation import Generator, digit_sets
 
 
 class Model(pl.LightningModule):
-    """Pulls a generator's mean to the images' mean; draws from torch's global generator as it trains."""
+    """Fits a generator's mean to the images' mean, with noise from torch's global generator."""
 
     def __init__(self):
         super().__init__()
@@ -94,47 +94,47 @@ def fit(folder, model, *callbacks, logger=False, **options):
     return trainer, model
 
 
-def test_it_logs_picks_the_best_and_is_not_noticed(tmp_path):
-    watch = Fidelity(num_samples=200, metrics=("fid", "isc"))
+def test_it_logs_scores_for_the_best_checkpoint_and_does_not_change_training(tmp_path):
+    fidelity = Fidelity(num_samples=200, metrics=("fid", "isc"))
     best = ModelCheckpoint(tmp_path / "checkpoints", "{epoch}", monitor="fidelity/fid", mode="min", save_top_k=3)
     # ModelCheckpoint stands first: Lightning itself moves it behind
-    trainer, model = fit(tmp_path, Model, best, watch, logger=CSVLogger(tmp_path))
+    trainer, model = fit(tmp_path, Model, best, fidelity, logger=CSVLogger(tmp_path))
     logged = trainer.logged_metrics
     assert {"fidelity/fid200_train_classifier", "fidelity/fid", "fidelity/isc", "fidelity/isc_std"} <= set(logged)
     assert logged["images_seen"] == 3 * 256
     cards = [json.loads(path.read_text()) for path in sorted((tmp_path / "evaluation").glob("*.json"))]
     assert [card["images_seen"] for card in cards] == [256, 512, 768]
-    assert cards[-1]["scores"] == pytest.approx(watch.last_card.scores)
+    assert cards[-1]["scores"] == pytest.approx(fidelity.last_card.scores)
     fids = [card["scores"]["fid"] for card in cards]
     assert float(best.best_model_score) == pytest.approx(min(fids), rel=1e-5)
     assert best.best_model_path.endswith(f"epoch={fids.index(min(fids))}.ckpt")
     saved = torch.load(best.best_model_path, weights_only=True)
     assert set(saved["state_dict"]) == set(model.state_dict())
 
-    _, unwatched = fit(tmp_path, Model)
-    for name, value in unwatched.state_dict().items():
+    _, without_callback = fit(tmp_path, Model)
+    for name, value in without_callback.state_dict().items():
         assert torch.equal(value, model.state_dict()[name]), name
 
 
-def test_it_is_due_every_n_epochs_and_at_the_end(tmp_path):
+def test_it_scores_every_n_epochs_and_at_the_end(tmp_path):
     fit(tmp_path / "a", Model, Fidelity(every_n_epochs=2, num_samples=50))
     assert len(list((tmp_path / "a" / "evaluation").iterdir())) == 2
     fit(tmp_path / "b", Model, Fidelity(every_n_epochs=100, num_samples=50), max_epochs=-1, max_steps=6)
     assert len(list((tmp_path / "b" / "evaluation").iterdir())) == 1
 
 
-def test_a_reconstructor_is_scored_as_one(tmp_path):
-    watch = Fidelity(num_samples=100)
-    trainer, _ = fit(tmp_path, Autoencoder, watch, max_epochs=1)
-    assert watch.last_card.subject == "reconstructions"
+def test_a_model_that_only_reconstructs_is_scored_by_reconstructions(tmp_path):
+    fidelity = Fidelity(num_samples=100)
+    trainer, _ = fit(tmp_path, Autoencoder, fidelity, max_epochs=1)
+    assert fidelity.last_card.subject == "reconstructions"
     assert {"fidelity/rfid100_train_classifier", "fidelity/fid", "fidelity/psnr"} <= set(trainer.callback_metrics)
 
 
-def test_it_does_nothing_where_there_is_nothing_to_do(tmp_path):
-    watch = Fidelity()
-    fit(tmp_path, Neither, watch, max_epochs=1)
-    fit(tmp_path, Model, watch, fast_dev_run=True)
-    assert watch.last_card is None
+def test_nothing_is_scored_without_a_capability_or_in_a_fast_dev_run(tmp_path):
+    fidelity = Fidelity()
+    fit(tmp_path, Neither, fidelity, max_epochs=1)
+    fit(tmp_path, Model, fidelity, fast_dev_run=True)
+    assert fidelity.last_card is None
     assert not (tmp_path / "evaluation").exists()
 
 

@@ -7,7 +7,7 @@ The features are the outputs of a linear layer, and labels are not smoothed. The
 features, which rectified ones are not, and label smoothing contracts each class to a point, which hides defects within
 a class (Mueller et al. 2019, https://arxiv.org/abs/1906.02629).
 
-Training is deterministic: it has its own generators and runs on the CPU whatever the device of scoring. It leaves
+Training is deterministic: it has its own generators and always runs on the CPU. It leaves
 torch's global random state unchanged. The weights are cached under the train set's content and the recipe's version.
 """
 

@@ -35,8 +35,8 @@ def make_extractor(
 
     Args:
         name: one of ``EXTRACTORS``.
-        labelled: images to train and to test ``classifier`` with, see :func:`classifier_splits`. Of stacked images
-            (:class:`StackedSet`) the classifier learns the single ones.
+        labelled: images to train and to test ``classifier`` with, see :func:`classifier_splits`. For stacked images
+            (:class:`StackedSet`) the classifier is trained on their parts.
         inception_weights: file of torch-fidelity's Inception weights; downloaded when None.
         device: device of the network.
 
