@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from lightning_gen.diffusion.processes import Process
-from lightning_gen.diffusion.samplers import Draw, Point, Sampler, make_timestep
+from lightning_gen.diffusion.samplers import DrawNoise, Sampler, Timestep, make_timestep
 from lightning_gen.errors import InputError
 from lightning_gen.inspection.subject import Subject
 from lightning_gen.noise import image_generators, mix_seed, randn
@@ -30,34 +30,34 @@ class StepwiseModel(Protocol):
     sampling: SamplingOptions
     """How images are drawn, with nothing left open."""
 
-    def visited(self, sampling: SamplingOptions) -> list[float]:
+    def timesteps(self, sampling: SamplingOptions) -> list[float]:
         """The times that drawing visits."""
         ...
 
-    def finest(self) -> list[float]:
+    def all_timesteps(self) -> list[float]:
         """Times as close together as there is a use for."""
         ...
 
-    def conditions(self, labels: Labels | None, num: int) -> Classes | None:
+    def class_rows(self, labels: Labels | None, num: int) -> Classes | None:
         """Rows of the classes of images."""
         ...
 
-    def drawing(self, classes: Classes | None, draw: Draw) -> AbstractContextManager[Sampler]:
+    def sampler(self, classes: Classes | None, draw_noise: DrawNoise) -> AbstractContextManager[Sampler]:
         """The sampler, over the network that draws."""
         ...
 
 
-def share_of_noise(point: Point) -> float:
+def share_of_noise(point: Timestep) -> float:
     """L = sigma / (alpha + sigma), from 0, an image, to 1, pure noise."""
     return point.sigma / (point.alpha + point.sigma)
 
 
-def displayed(noisy: Images, point: Point) -> Images:
+def displayed(noisy: Images, point: Timestep) -> Images:
     """(1 - L) x_0 + L e, which a picture can hold."""
     return noisy / (point.alpha + point.sigma)
 
 
-def make_timesteps(model: StepwiseModel) -> list[Point]:
+def make_timesteps(model: StepwiseModel) -> list[Timestep]:
     """Where drawing goes, from noise to image.
 
     Args:
@@ -74,7 +74,7 @@ def settings_of(model: StepwiseModel) -> dict[str, Any]:
     return {name: value for name, value in vars(model.sampling).items() if value is not None}
 
 
-def noise_for(subject: Subject, indices: Sequence[int], purpose: str = "") -> Draw:
+def noise_for(subject: Subject, indices: Sequence[int], purpose: str = "") -> DrawNoise:
     """Noise of which that of image i is a function of (seed, purpose, i) alone.
 
     Args:
