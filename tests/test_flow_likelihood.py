@@ -380,5 +380,5 @@ def test_evaluate_gives_bits_of_a_trained_flow(tmp_path, capsys):
 
 def test_a_device_without_float64_is_one_clear_line():
     check_float64(torch.device("cpu"))
-    with pytest.raises(InputError, match="float64, which mps does not have"):
+    with pytest.raises(InputError, match="float64, which mps does not support"):
         check_float64(torch.device("mps"))

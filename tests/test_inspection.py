@@ -21,10 +21,10 @@ from lightning_gen.data import ImageData
 from lightning_gen.errors import InputError
 from lightning_gen.images import to_float, to_uint8
 from lightning_gen.inspection import Findings, Subject
-from lightning_gen.inspection.charts import picture_of
-from lightning_gen.inspection.codes import encode_split
+from lightning_gen.inspection.findings import picture_of
 from lightning_gen.inspection.interpolate import interpolate
 from lightning_gen.inspection.latent_map import Flat, chart, latent_map, probes
+from lightning_gen.inspection.latents import encode_split
 from lightning_gen.inspection.manifold import manifold
 from lightning_gen.inspection.reconstruct import reconstruct
 from lightning_gen.inspection.traverse import traverse

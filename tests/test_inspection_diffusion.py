@@ -12,21 +12,18 @@ from PIL import Image
 from lightning_gen.callbacks.interpolation import InterpolationStrip
 from lightning_gen.cli import main
 from lightning_gen.data import ImageData
-from lightning_gen.diffusion.inpainting import noised, places, repaint
+from lightning_gen.diffusion.inpainting import add_process_noise, repaint, step_order
 from lightning_gen.diffusion.inversion import invert
 from lightning_gen.diffusion.samplers import Ancestral, DPMSolver, Heun, make_timestep
 from lightning_gen.diffusion.times import discrete_times, level_times, path_times
 from lightning_gen.errors import InputError
 from lightning_gen.images import to_float, to_uint8
 from lightning_gen.inspection import Subject
-from lightning_gen.inspection.denoising import denoising, evenly, walked
-from lightning_gen.inspection.gradual import StepwiseModel
-from lightning_gen.inspection.inpaint import filled, inpaint
+from lightning_gen.inspection.denoising import StepwiseModel, denoising, evenly, walked
+from lightning_gen.inspection.inpaint import filled, inpaint, known_pixels
 from lightning_gen.inspection.interpolate import interpolate
-from lightning_gen.inspection.masks import known_pixels
 from lightning_gen.inspection.neighbours import draw
-from lightning_gen.inspection.reconstruct import reconstruct
-from lightning_gen.inspection.redraw import from_noise, time_of
+from lightning_gen.inspection.reconstruct import from_noise, reconstruct, time_of
 from lightning_gen.models.autoencoders.vae import VAE
 from lightning_gen.models.diffusion.ddpm import DDPM
 from lightning_gen.models.diffusion.edm import EDM
@@ -77,7 +74,7 @@ def errors_of(name, sampler, jump, resamples, steps=30, num=3000):
     images.flatten(1)[:, KNOWN] = VALUES
     known = torch.tensor([True, False, True, False]).reshape(1, 1, 2, 2).expand(num, 1, 2, 2)
     noisy = normal() * make_timestep(process, times[0]).sigma
-    found = repaint(sampler(process, gaussian(process), normal), images, known, noisy, times, jump, resamples)
+    found = repaint(sampler().bind(process, gaussian(process), normal), images, known, noisy, times, jump, resamples)
     assert (found.flatten(1)[:, KNOWN] == VALUES).all()
     gain = COVARIANCE[UNKNOWN][:, KNOWN] @ torch.linalg.inv(COVARIANCE[KNOWN][:, KNOWN])
     mean = MEAN[UNKNOWN] + gain @ (VALUES - MEAN[KNOWN])
@@ -117,11 +114,11 @@ def test_longer_jumps_help_too_and_a_multistep_sampler_forgets_what_was_before_t
 
     class Spy(DPMSolver):
         def step(self, noisy, now, after):
-            seen.append((now.time, self.before is None))
+            seen.append((now.time, self.previous is None))
             return super().step(noisy, now, after)
 
     images = torch.zeros(1, 1, 2, 2).double()
-    sampler = Spy(process, gaussian(process), lambda: torch.zeros_like(images))
+    sampler = Spy().bind(process, gaussian(process), lambda: torch.zeros_like(images))
     repaint(sampler, images, images < 1, images, times, jump=1, resamples=2)
     assert seen == [(900, True), (900, True), (600, False), (600, True), (300, False)]
 
@@ -137,7 +134,7 @@ def test_the_way_is_the_papers(steps, jump, resamples):
         *(here for last, here, then in zip(theirs, theirs[1:], theirs[2:], strict=False) if not last > here > then),
         theirs[-1],
     ]
-    assert places(steps, jump, resamples) == [*leaps, steps]
+    assert step_order(steps, jump, resamples) == [*leaps, steps]
 
 
 @pytest.mark.parametrize("name", TIMES)
@@ -146,7 +143,7 @@ def test_going_back_is_the_process_itself(name):
     times = TIMES[name](10)
     now, after = make_timestep(process, times[6]), make_timestep(process, times[3])
     zeros, ones = torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1)
-    kept, fresh = noised(ones, now, after, zeros).item(), noised(zeros, now, after, ones).item()
+    kept, fresh = add_process_noise(ones, now, after, zeros).item(), add_process_noise(zeros, now, after, ones).item()
     assert kept * now.alpha == pytest.approx(after.alpha)
     assert (kept * now.sigma) ** 2 + fresh**2 == pytest.approx(after.sigma**2)
     if name == "ddpm":  # q(x_t | x_s), step by step
@@ -160,9 +157,9 @@ def test_going_back_is_the_process_itself(name):
     [(0, 2, "jump is 0"), (1, 0, "resamples is 0"), (4, 2, "jump is 4; to go back .* steps, which is 4")],
 )
 def test_a_way_that_cannot_be_is_refused(jump, resamples, words):
-    assert places(4, 9, 1) == [0, 1, 2, 3, 4]
+    assert step_order(4, 9, 1) == [0, 1, 2, 3, 4]
     with pytest.raises(InputError, match=words):
-        places(4, jump, resamples)
+        step_order(4, jump, resamples)
 
 
 # ---- models that know their data: independent pixels, normal about an image of a class
@@ -177,7 +174,7 @@ class Exact:
         ramp = torch.linspace(-0.6, 0.2, 16).expand(1, 1, 16, 16)
         return ramp if classes is None else ramp + (classes @ torch.arange(10.0) / 25)[:, None, None, None]
 
-    def denoise(self, network, noisy, times, classes):
+    def exact(self, noisy, times, classes=None):
         alpha, sigma = (
             share.to(noisy.dtype)[:, None, None, None] for share in self.process.alpha_sigma(times.double())
         )
@@ -200,6 +197,7 @@ class ExactFlow(Exact, FlowMatching):
 def exact_model(kind, conditional=False, **sampling):
     model = kind(SHAPE, num_classes=10, conditional=conditional, **TINY)
     model.sampling = SamplingOptions(**sampling)
+    model.network.forward = model.exact
     return model.eval()
 
 
@@ -325,11 +323,11 @@ def test_the_way_shows_the_samplers_images_and_the_denoisers(data):
     subject = Subject(model, data, seed=3)
     way = walked(subject, range(2, 5), None, range(7))
     noisy = 80.0 * torch.cat([torch.randn(1, *SHAPE, generator=one) for one in image_generators(3, range(2, 5))])
-    sampler = Heun(model.process, lambda x, t: model.denoise(None, x, t, None), lambda: pytest.fail("draws"))
+    sampler = Heun().bind(model.process, model.network, lambda: pytest.fail("draws"))
     times = model.timesteps(model.sampling)
     for place, (time, x) in enumerate(zip(times, [noisy, *sampler.walk(noisy, times)], strict=True)):
         assert way.noisy[place].equal(to_uint8(x / (1 + time)))
-        clean = model.denoise(None, x, torch.full((3,), time), None) if time else x
+        clean = model.network(x, torch.full((3,), time)) if time else x
         assert way.clean[place].equal(to_uint8(clean))
     assert way.noisy[-1].equal(to_uint8(model.sample(3, generator=image_generators(3, range(2, 5)))))
 
@@ -369,13 +367,13 @@ def test_a_conditional_model_draws_its_classes_in_turn_or_those_asked_for(data):
     model = exact_model(ExactFlow, conditional=True, steps=4)
     subject = Subject(model, data, batch_size=3)
     seen = []
-    denoise = model.denoise
+    denoise = model.network.forward
 
-    def spied(network, noisy, times, classes):
+    def spied(noisy, times, classes):
         seen.append(classes.argmax(1).tolist())
-        return denoise(network, noisy, times, classes)
+        return denoise(noisy, times, classes)
 
-    model.denoise = spied  # type: ignore[method-assign]
+    model.network.forward = spied
     denoising(subject, num=5, columns=2)
     assert [one for i, one in enumerate(seen) if one not in seen[:i]] == [[0, 1, 2], [3, 4]]
     seen.clear()
@@ -602,7 +600,7 @@ def test_inspections_leave_pictures_and_numbers(runs, run, what, ends, tmp_path,
         ("flow", ["reconstruct", "--level", "0"], ["--level is [0.0]", "up to 1"]),
         ("flow", ["reconstruct", "--level", "0.5", "1.5"], ["--level is [0.5, 1.5]", "up to 1"]),
         ("flow", ["reconstruct", "--level", "nan"], ["level"]),
-        ("flow", ["inpaint", "--sampler", "adaptive"], ["adaptive", "takes its own"]),
+        ("flow", ["inpaint", "--sampler", "adaptive"], ["adaptive", "chooses its own"]),
         ("flow", ["inpaint", "--mask", "middle"], ["mask", "middle"]),
         ("flow", ["inpaint", "--share", "1"], ["--share is 1", "between 0 and 1"]),
         ("flow", ["inpaint", "--resamples", "0"], ["resamples is 0", "at least 1"]),

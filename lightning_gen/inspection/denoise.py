@@ -6,10 +6,8 @@ import torch
 
 from lightning_gen.errors import InputError
 from lightning_gen.images import to_uint8
-from lightning_gen.inspection.findings import Findings
-from lightning_gen.inspection.options import at_least
-from lightning_gen.inspection.panels import strip, table
-from lightning_gen.inspection.subject import Subject
+from lightning_gen.inspection.findings import Findings, strip, table
+from lightning_gen.inspection.subject import Subject, at_least
 from lightning_gen.losses.image_quality import psnr
 from lightning_gen.networks.corruption import Corruption, corrupt
 from lightning_gen.types import Images, IterativeGenerator, Reconstructor

@@ -8,11 +8,9 @@ from torch import Tensor
 
 from lightning_gen.errors import InputError
 from lightning_gen.images import to_uint8
-from lightning_gen.inspection.codes import decode, encode
-from lightning_gen.inspection.findings import Findings, Frames
-from lightning_gen.inspection.options import at_least
-from lightning_gen.inspection.panels import GAP, Block, strip
-from lightning_gen.inspection.subject import Subject
+from lightning_gen.inspection.findings import GAP, Block, Findings, Frames, strip
+from lightning_gen.inspection.latents import decode, encode
+from lightning_gen.inspection.subject import Subject, at_least
 from lightning_gen.noise import image_generators
 from lightning_gen.paths import PathKind
 from lightning_gen.paths import path as path_of

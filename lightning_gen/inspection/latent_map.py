@@ -15,11 +15,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from lightning_gen.errors import InputError
-from lightning_gen.inspection.charts import picture_of
-from lightning_gen.inspection.codes import encode_split, noise_of
-from lightning_gen.inspection.findings import Findings, Picture
-from lightning_gen.inspection.options import at_least
-from lightning_gen.inspection.subject import Subject
+from lightning_gen.inspection.findings import Findings, Picture, picture_of
+from lightning_gen.inspection.latents import encode_split, noise_of
+from lightning_gen.inspection.subject import Subject, at_least
 from lightning_gen.types import Encoder
 
 Points = Float[np.ndarray, "_ dims"]

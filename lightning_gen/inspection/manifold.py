@@ -4,11 +4,9 @@ import torch
 
 from lightning_gen.errors import InputError
 from lightning_gen.images import grid
-from lightning_gen.inspection.codes import decode, noise_of, prior_mean, with_class
-from lightning_gen.inspection.findings import Findings
-from lightning_gen.inspection.options import at_least
-from lightning_gen.inspection.panels import enlarged
-from lightning_gen.inspection.subject import Subject
+from lightning_gen.inspection.findings import Findings, enlarged
+from lightning_gen.inspection.latents import decode, noise_of, prior_mean, with_class
+from lightning_gen.inspection.subject import Subject, at_least
 from lightning_gen.types import LatentGenerator
 
 PICTURE = 640

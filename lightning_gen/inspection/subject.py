@@ -1,8 +1,8 @@
 """What is inspected: a trained model, and the data that it was trained on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -10,8 +10,58 @@ import torch
 from lightning_gen.data import ImageData
 from lightning_gen.errors import InputError
 from lightning_gen.images import to_float
-from lightning_gen.inspection.options import at_least
 from lightning_gen.types import Batch, ImageSet
+
+
+def at_least(least: int, **options: int) -> None:
+    """Refuse options that are too small.
+
+    Args:
+        least: the smallest value that is of use.
+        **options: values by name.
+
+    Raises:
+        InputError: naming the first that is smaller.
+    """
+    for name, value in options.items():
+        if value < least:
+            raise InputError(f"--{name} is {value}; it must be at least {least}")
+
+
+class Part(NamedTuple):
+    """Some images of a set, and what to call them."""
+
+    name: str
+    images: ImageSet
+    chosen: Sequence[int]
+
+    def at_most(self, num: int) -> "Part":
+        """At most so many of them, evenly spaced: the first ones may all be of one class, as in a folder."""
+        length = len(self.chosen)
+        kept = min(num, length)
+        return self._replace(chosen=[self.chosen[i * length // kept] for i in range(kept)])
+
+
+def whole(images: ImageSet) -> Part:
+    """All images of a set."""
+    return Part(images.name, images, range(len(images)))
+
+
+def of_classes(images: ImageSet, classes: Collection[int]) -> Part:
+    """The images of some classes of a labelled set."""
+    return _chosen(images, classes, "of", True)
+
+
+def without_classes(images: ImageSet, classes: Collection[int]) -> Part:
+    """The images of all other classes; the whole set where none are named."""
+    return _chosen(images, classes, "without", False) if classes else whole(images)
+
+
+def _chosen(images: ImageSet, classes: Collection[int], word: str, wanted: bool) -> Part:
+    assert images.labels is not None
+    listed = sorted(classes)
+    name = f"{images.name} {word} class {', '.join(map(str, listed))}"
+    return Part(name, images, np.flatnonzero(np.isin(images.labels, listed) == wanted).tolist())
 
 
 @dataclass(frozen=True)

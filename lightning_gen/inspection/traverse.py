@@ -9,11 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lightning_gen.errors import InputError
-from lightning_gen.inspection.codes import decode, encode, encode_split, noise_of, prior_mean, with_class
-from lightning_gen.inspection.findings import Findings
-from lightning_gen.inspection.options import at_least
-from lightning_gen.inspection.panels import strip, table
-from lightning_gen.inspection.subject import Subject
+from lightning_gen.inspection.findings import Findings, strip, table
+from lightning_gen.inspection.latents import decode, encode, encode_split, noise_of, prior_mean, with_class
+from lightning_gen.inspection.subject import Subject, at_least
 from lightning_gen.types import Decoder, Encoder, LatentGenerator, Latents, StoredImages
 
 ACTIVE = 0.01

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from lightning_gen.errors import InputError
 from lightning_gen.images import to_uint8
-from lightning_gen.inspection.parts import whole
-from lightning_gen.inspection.subject import Subject
+from lightning_gen.inspection.subject import Subject, whole
 from lightning_gen.types import Batch, Labels, Latents, StoredImages
 
 Noise = Float[Tensor, "batch dims"]
