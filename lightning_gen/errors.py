@@ -1,8 +1,8 @@
-"""The error that a user can mend."""
+"""The exception for invalid user input."""
 
 
 class InputError(ValueError):
-    """Input that cannot be used: the message is one clear line that names what is wrong and what would be right.
+    """Raised for invalid user input, with one line that says what is wrong and what is valid.
 
-    The command line prints the message alone and exits with code 2; from Python it is an ordinary ValueError.
+    The command line prints the message and exits with code 2.
     """

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from lightning_gen.errors import InputError
-from lightning_gen.networks.conditioning import NoiseAndClass, sinusoids
-from lightning_gen.networks.dit import DiT, places
-from lightning_gen.networks.unet import SelfAttention, UNet, Upsampling, group_norm, modulated
+from lightning_gen.networks.conditioning import NoiseClassEmbedding, sinusoidal_embedding
+from lightning_gen.networks.dit import DiT, positional_embedding
+from lightning_gen.networks.unet import SelfAttention, UNet, Upsample, group_norm, modulate
 
 NETWORKS = {
     "unet": lambda shape=(1, 16, 16), **options: UNet(
@@ -72,14 +72,14 @@ def test_attention_is_torchs():
     torch.manual_seed(0)
     ours = awake(SelfAttention(128))
     theirs = nn.MultiheadAttention(128, ours.heads, batch_first=True)
-    theirs.in_proj_weight.data, theirs.in_proj_bias.data = ours.into.weight.data[:, :, 0, 0], ours.into.bias.data
+    theirs.in_proj_weight.data, theirs.in_proj_bias.data = ours.qkv.weight.data[:, :, 0, 0], ours.qkv.bias.data
     theirs.out_proj.weight.data, theirs.out_proj.bias.data = ours.out.weight.data[:, :, 0, 0], ours.out.bias.data
     maps = torch.randn(2, 128, 3, 5, requires_grad=True)
     tokens = ours.norm(maps).flatten(2).transpose(1, 2)
     wanted = maps + theirs(tokens, tokens, tokens)[0].transpose(1, 2).unflatten(2, (3, 5))
     shared = [maps, *ours.norm.parameters()]
     assert_same(
-        ours(maps), wanted, [*shared, *ours.into.parameters(), *ours.out.parameters()], [*shared, *theirs.parameters()]
+        ours(maps), wanted, [*shared, *ours.qkv.parameters(), *ours.out.parameters()], [*shared, *theirs.parameters()]
     )
 
 
@@ -96,7 +96,7 @@ def assert_same(found, wanted, inputs, inputs_of_wanted=None):
 @pytest.mark.parametrize("shape", [(2, 6, 4, 8), (1, 6, 1, 3)])
 def test_upsampling_is_nearest_upsampling_and_then_its_convolution(shape):
     torch.manual_seed(0)
-    layer, maps = Upsampling(6), torch.randn(shape, requires_grad=True)
+    layer, maps = Upsample(6), torch.randn(shape, requires_grad=True)
     inputs = [maps, *layer.parameters()]
     assert_same(layer(maps), nn.Sequential.forward(layer, maps), inputs)
     assert list(layer.state_dict()) == ["1.weight", "1.bias"]
@@ -110,16 +110,16 @@ def test_scale_and_shift_within_the_norm_are_those_after_it(order):
     inputs += [(3 + torch.randn(4, 16, 5, 3)).to(memory_format=order), torch.randn(4, 16), torch.randn(4, 16)]
     maps, scale, shift = (value.requires_grad_() for value in inputs[2:])
     wanted = norm(maps) * (1 + scale[:, :, None, None]) + shift[:, :, None, None]
-    assert_same(modulated(norm, maps, scale, shift), wanted, inputs)
+    assert_same(modulate(norm, maps, scale, shift), wanted, inputs)
 
 
-def test_sinusoids_and_places():
-    found = sinusoids(torch.tensor([0.0, 3.0]), 4)
+def test_sinusoidal_embedding_and_places():
+    found = sinusoidal_embedding(torch.tensor([0.0, 3.0]), 4)
     angles = torch.tensor([3.0, 0.03])
     torch.testing.assert_close(
         found, torch.stack([torch.tensor([1.0, 1, 0, 0]), torch.cat([angles.cos(), angles.sin()])])
     )
-    table = places(3, 4, 16)
+    table = positional_embedding(3, 4, 16)
     assert table.shape == (12, 16)
     assert len(table.unique(dim=0)) == 12
     assert torch.equal(table[0:4, :8], table[0:1, :8].expand(4, -1))  # one row
@@ -127,8 +127,8 @@ def test_sinusoids_and_places():
 
 
 def test_an_unconditional_network_has_no_classes_and_a_mixture_of_two_lies_between_them():
-    assert NoiseAndClass(8, 4).classes is None
-    condition = NoiseAndClass(8, 4, 3)
+    assert NoiseClassEmbedding(8, 4).classes is None
+    condition = NoiseClassEmbedding(8, 4, 3)
     noise, classes = torch.zeros(3), torch.tensor([[1.0, 0, 0], [0, 1, 0], [0.5, 0.5, 0]])
     first, second, between = condition.classes(classes)
     torch.testing.assert_close(between, (first + second) / 2)

@@ -179,7 +179,7 @@ def test_ranks_agree_on_the_codebook_of_all_their_batches_together(tmp_path):
     of_ranks = [found_in(first["states"][0], first["batches"][0, rank]) for rank in range(2)]
     assert [where.tolist() for where in of_ranks] == [[True, False] * 3, [False, True] * 3]
     alone = VectorQuantiser(6, 3, decay=0.5, revive_below=0.0)
-    alone.seeded.fill_(True)
+    alone.initialised.fill_(True)
     alone.sums.copy_(first["states"][0] * 64 / 6)
     alone.counts.fill_(64 / 6)
     for both, codebook in zip(first["batches"][1:], first["states"][1:], strict=True):

@@ -1,1 +1,1 @@
-"""Plain modules from tensor to tensor; they know nothing of training."""
+"""Neural networks: plain ``nn.Module`` classes, independent of training."""

@@ -1,4 +1,4 @@
-"""What a denoiser is told besides the noisy image: how much noise there is, and the class."""
+"""Conditioning of a denoiser on the noise level and the class."""
 
 import math
 from typing import TypeVar
@@ -13,34 +13,34 @@ Condition = Float[Tensor, "batch condition"]
 Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 
 
-def sinusoids(
-    values: Float[Tensor, " batch"], features: int, longest: float = 10_000.0
+def sinusoidal_embedding(
+    values: Float[Tensor, " batch"], features: int, max_period: float = 10_000.0
 ) -> Float[Tensor, "batch features"]:
-    """Cosines and sines of a number at frequencies from 1 down to 1 / longest, evenly spaced in their logarithm.
+    """Cosines and sines of numbers at frequencies from 1 down to 1 / max_period, spaced evenly in their logarithm.
 
     Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, section 3.5.
 
     Args:
-        values: numbers, in a unit of which a change of 1 should be seen.
-        features: how many, even.
-        longest: inverse of the least frequency.
+        values: numbers scaled such that changes of about 1 matter.
+        features: number of features, even.
+        max_period: inverse of the lowest frequency.
 
     Returns:
         The features, cosines first.
     """
     half = features // 2
-    frequencies = torch.exp(-math.log(longest) * torch.arange(half, device=values.device) / half)
+    frequencies = torch.exp(-math.log(max_period) * torch.arange(half, device=values.device) / half)
     angles = values.float()[:, None] * frequencies
     return torch.cat([angles.cos(), angles.sin()], 1)
 
 
-class NoiseAndClass(nn.Module):
-    """One vector that says how much noise there is and, for a conditional network, which class to make.
+class NoiseClassEmbedding(nn.Module):
+    """An embedding of the noise level and, for a conditional network, of the class.
 
     Args:
-        features: of the vector.
-        width: sinusoids of the noise, even.
-        num_classes: classes; 0 for no condition.
+        features: number of features of the embedding.
+        width: number of sinusoidal features of the noise level, even.
+        num_classes: number of classes; 0 for an unconditional network.
     """
 
     def __init__(self, features: int, width: int, num_classes: int = 0) -> None:
@@ -52,32 +52,25 @@ class NoiseAndClass(nn.Module):
             nn.init.normal_(self.classes.weight)
 
     def forward(self, noise: Float[Tensor, " batch"], classes: Classes | None = None) -> Condition:
-        """Embed.
+        """Embed noise levels and class rows.
 
         Args:
-            noise: how much there is, in the network's unit.
-            classes: rows of the classes, zeros for none, as guidance without a classifier needs it; None is zeros for
-                all.
+            noise: the noise conditioning of each image.
+            classes: class rows; zeros are the unconditional case of classifier-free guidance, and None is zeros for all
+                images.
 
         Returns:
-            The vectors.
+            (batch, features).
         """
-        hidden = self.first(sinusoids(noise, self.width).to(self.first.weight.dtype))
+        hidden = self.first(sinusoidal_embedding(noise, self.width).to(self.first.weight.dtype))
         condition = self.second(nn.functional.silu(hidden))
         if self.classes is not None and classes is not None:
             condition = condition + self.classes(classes.to(condition.dtype))
         return nn.functional.silu(condition)
 
 
-def zeroed(layer: Layer) -> Layer:
-    """Set a layer's weights to zero, so that what it is added to begins as it was.
-
-    Args:
-        layer: the layer.
-
-    Returns:
-        The same layer.
-    """
+def zero_init(layer: Layer) -> Layer:
+    """Set the weights of a layer to zero, so that its residual branch starts as zero, and return the layer."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)

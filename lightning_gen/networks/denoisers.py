@@ -1,4 +1,4 @@
-"""The networks that denoise, by kind."""
+"""Backbones of denoisers."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -26,26 +26,26 @@ def make_denoiser(
     heads: int,
     patch: int,
 ) -> nn.Module:
-    """Build a network from noisy images, how noisy they are and their classes, to images.
+    """Build a network from noisy images, noise levels and class rows to images.
 
     Args:
         kind: ``unet`` or ``dit``.
         image_shape: (channels, height, width).
-        num_classes: classes; 0 for an unconditional network.
-        width: channels of the UNet next to the image, features of the DiT's tokens.
-        multipliers: of the UNet's width, one for each resolution.
-        blocks: of the UNet at each resolution.
-        attention: sides of the UNet's maps at which there is attention.
-        dropout: of the UNet's blocks.
-        depth: blocks of the DiT.
-        heads: of the DiT's attention.
+        num_classes: number of classes; 0 for an unconditional network.
+        width: number of channels of the UNet next to the image, or of features of the DiT's tokens.
+        multipliers: multipliers of the UNet's width, one per resolution.
+        blocks: number of residual blocks of the UNet per resolution.
+        attention: sides of the UNet's feature maps with self-attention.
+        dropout: dropout of the UNet's blocks.
+        depth: number of blocks of the DiT.
+        heads: number of attention heads of the DiT.
         patch: side of the DiT's patches.
 
     Returns:
         The network.
 
     Raises:
-        InputError: when the network cannot be built for such images.
+        InputError: if the architecture does not support the image size.
     """
     if kind == "unet":
         return UNet(image_shape, width, multipliers, blocks, attention, dropout, num_classes)

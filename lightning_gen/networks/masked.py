@@ -1,16 +1,16 @@
-r"""An autoregressive model of grids of codes: the gated PixelCNN (van den Oord et al. 2016).
+r"""The gated PixelCNN, an autoregressive model of grids of codes (van den Oord et al. 2016).
 
-https://arxiv.org/abs/1606.05328. The codes k of a grid are drawn row by row and from left to right,
+https://arxiv.org/abs/1606.05328. The codes k of a grid are modelled in raster order,
 
     p(k) = prod_t p(k_t | k_1, ..., k_{t-1})
 
-by two stacks of convolutions that see what is above and what is to the left (section 2.2, figure 1): the vertical stack
-sees all rows above, whole, and the horizontal stack the row so far and the vertical stack, so that no code before the
-present one is out of sight. Each convolution gives two halves that are gated (equation 2):
+by two stacks of convolutions (section 2.2, figure 1): the receptive field of the vertical stack is the rows above, and
+that of the horizontal stack the codes to the left and the vertical stack, so there is no blind spot. Each convolution
+has two halves of outputs, which are gated (equation 2):
 
     y = tanh(a) sigmoid(b)
 
-What a convolution must not see is not masked by zeros in its weights: its kernel ends where its sight does.
+Instead of masking weights, the kernels are cropped to the receptive field.
 """
 
 from collections.abc import Sequence
@@ -21,6 +21,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lightning_gen.checks import check_fraction
 from lightning_gen.errors import InputError
 from lightning_gen.types import Codes
 
@@ -30,21 +31,23 @@ Logits = Float[Tensor, "batch codebook_size rows columns"]
 
 
 class CausalConv(nn.Conv2d):
-    """A convolution that sees no further than its own position; maps keep their size.
+    """A convolution whose receptive field ends at its own position; the size of the maps does not change.
 
     Args:
-        inputs: channels.
-        outputs: channels.
-        reach: how many rows or columns away it sees, at least 1.
-        sight: ``above`` sees rows above, as far to the left as to the right; ``left`` sees its own row.
-        own: whether ``above`` sees its own row too, and ``left`` its own position.
+        inputs: number of input channels.
+        outputs: number of output channels.
+        reach: number of rows or columns that the receptive field extends, at least 1.
+        direction: ``above`` for the rows above, ``left`` for the codes to the left in the same row.
+        include_self: whether ``above`` includes its own row, and ``left`` its own position.
     """
 
-    def __init__(self, inputs: int, outputs: int, reach: int, sight: Literal["above", "left"], own: bool) -> None:
-        kernel = (reach + own, 2 * reach + 1) if sight == "above" else (1, reach + own)
+    def __init__(
+        self, inputs: int, outputs: int, reach: int, direction: Literal["above", "left"], include_self: bool
+    ) -> None:
+        kernel = (reach + include_self, 2 * reach + 1) if direction == "above" else (1, reach + include_self)
         super().__init__(inputs, outputs, kernel)
-        # left, right, top, bottom; -1 cuts the last row or column off
-        self.pads = (reach, reach, reach, own - 1) if sight == "above" else (reach, own - 1, 0, 0)
+        # left, right, top, bottom; -1 crops the last row or column
+        self.pads = (reach, reach, reach, include_self - 1) if direction == "above" else (reach, include_self - 1, 0, 0)
 
     def forward(self, maps: Maps) -> Float[Tensor, "batch outputs rows columns"]:
         """Convolve maps."""
@@ -52,51 +55,50 @@ class CausalConv(nn.Conv2d):
 
 
 class GatedLayer(nn.Module):
-    """One layer of both stacks (figure 2 of the paper): the vertical stack's step and the horizontal stack's.
+    """One layer of both stacks (figure 2 of the paper).
 
     Args:
-        width: channels of both stacks.
-        reach: how many rows or columns away the layer sees.
-        first: whether the maps are embeddings of the codes themselves: then the layer sees none of its own row in the
-            vertical and not its own position in the horizontal stack, and has no residual connection.
-        dropout: share of the horizontal stack's gated values that are dropped in training.
+        width: number of channels of both stacks.
+        reach: number of rows or columns that the receptive field extends.
+        first: whether it is the first layer, whose receptive field excludes its own row (vertical stack) and its own
+            position (horizontal stack), and which has no residual connection.
+        dropout: dropout of the horizontal stack.
     """
 
     def __init__(self, width: int, reach: int, first: bool, dropout: float) -> None:
         super().__init__()
         self.first = first
-        self.above = CausalConv(width, 2 * width, reach, "above", own=not first)
-        self.left = CausalConv(width, 2 * width, reach, "left", own=not first)
+        self.above = CausalConv(width, 2 * width, reach, "above", include_self=not first)
+        self.left = CausalConv(width, 2 * width, reach, "left", include_self=not first)
         self.link = nn.Conv2d(2 * width, 2 * width, kernel_size=1)
         self.dropout = nn.Dropout(dropout)
         self.out = nn.Conv2d(width, width, kernel_size=1)
 
-    def step_down(self, maps: Maps) -> tuple[Maps, Halves]:
-        """The vertical stack's next maps, and what the horizontal stack is given of them."""
+    def vertical(self, maps: Maps) -> tuple[Maps, Halves]:
+        """The next maps of the vertical stack, and its input to the horizontal stack."""
         halves = self.above(maps)
         return _gated(halves), self.link(halves)
 
-    def step_right(self, maps: Maps, link: Halves) -> Maps:
-        """The horizontal stack's next maps."""
+    def horizontal(self, maps: Maps, link: Halves) -> Maps:
+        """The next maps of the horizontal stack."""
         new = self.out(self.dropout(_gated(self.left(maps) + link)))
         return new if self.first else maps + new
 
 
 class GatedPixelCNN(nn.Module):
-    """Logits of each code of a grid given the codes before it.
+    """Logits of each code of a grid given the previous codes.
 
-    It sees ``layers * (kernel_size // 2)`` rows up and columns to either side: all of a grid that is larger by at most
-    one.
+    The receptive field extends ``layers * (kernel_size // 2)`` rows up and columns to either side.
 
     Args:
-        codebook_size: codes K.
-        width: channels.
-        layers: gated layers, at least 1.
-        kernel_size: side of the convolutions' whole kernels, odd and at least 3.
-        dropout: share of each layer's values that are dropped in training, in [0, 1).
+        codebook_size: number of codes K.
+        width: number of channels.
+        layers: number of gated layers, at least 1.
+        kernel_size: side of the uncropped kernels, odd and at least 3.
+        dropout: dropout of each layer, in [0, 1).
 
     Raises:
-        InputError: when a number is out of its range.
+        InputError: if a value is out of range.
     """
 
     def __init__(self, codebook_size: int, width: int, layers: int, kernel_size: int, dropout: float = 0.0) -> None:
@@ -106,8 +108,7 @@ class GatedPixelCNN(nn.Module):
                 f"model.prior_layers is {layers} and model.prior_kernel {kernel_size}; "
                 "a PixelCNN needs at least 1 layer and an odd kernel of at least 3"
             )
-        if not 0 <= dropout < 1:
-            raise InputError(f"model.prior_dropout is {dropout}; it must be at least 0 and below 1")
+        check_fraction(prior_dropout=dropout)
         self.embedding = nn.Embedding(codebook_size, width)
         reach = kernel_size // 2
         self.layers: Any = nn.ModuleList(GatedLayer(width, reach, i == 0, dropout) for i in range(layers))
@@ -116,7 +117,7 @@ class GatedPixelCNN(nn.Module):
         )
 
     def forward(self, codes: Codes) -> Logits:
-        """The logits at each position, of which none depends on the code there or on one after it.
+        """The logits at each position, which do not depend on the code there or on later ones.
 
         Args:
             codes: (batch, rows, columns), each in [0, codebook_size).
@@ -124,47 +125,47 @@ class GatedPixelCNN(nn.Module):
         Returns:
             (batch, codebook_size, rows, columns).
         """
-        return self.along(codes, self.down(codes))
+        return self.horizontal_stack(codes, self.vertical_stack(codes))
 
-    def down(self, codes: Codes) -> list[Halves]:
-        """The vertical stack: what each layer hands to the horizontal one."""
+    def vertical_stack(self, codes: Codes) -> list[Halves]:
+        """The inputs of the vertical stack to each layer of the horizontal stack."""
         maps = self._embed(codes)
         links: list[Halves] = []
         for layer in self.layers:
-            maps, link = layer.step_down(maps)
+            maps, link = layer.vertical(maps)
             links.append(link)
         return links
 
-    def along(self, codes: Codes, links: Sequence[Halves]) -> Logits:
-        """The horizontal stack and the head; each row by itself, given the vertical stack at that row."""
+    def horizontal_stack(self, codes: Codes, links: Sequence[Halves]) -> Logits:
+        """The horizontal stack and the head; a row depends on other rows through the vertical stack only."""
         maps = self._embed(codes)
         for layer, link in zip(self.layers, links, strict=True):
-            maps = layer.step_right(maps, link)
+            maps = layer.horizontal(maps, link)
         return self.head(maps)
 
     def _embed(self, codes: Codes) -> Maps:
         return self.embedding(codes).movedim(-1, 1)
 
     def log_likelihood(self, codes: Codes) -> Float[Tensor, " batch"]:
-        """Log p(k), the sum over positions, in nats for each grid."""
+        """Log p(k), the sum over positions, in nats per grid."""
         return -F.cross_entropy(self(codes).float(), codes, reduction="none").sum((1, 2))
 
     @torch.no_grad()
     def sample(self, uniforms: Float[Tensor, "batch rows columns"]) -> Codes:
-        """Draw grids, code after code, each by the inverse of its cumulative distribution.
+        """Sample grids code by code, by inverse transform sampling.
 
         Args:
-            uniforms: one number in [0, 1) for each code to draw.
+            uniforms: one uniform number in [0, 1) per code.
 
         Returns:
             Codes (batch, rows, columns).
         """
         codes = torch.zeros_like(uniforms, dtype=torch.int64)
         for row in range(uniforms.shape[1]):
-            # the vertical stack is the same for all of a row, and needs no row below it
-            links = [link[:, :, row:] for link in self.down(codes[:, : row + 1])]
+            # the vertical stack does not change within a row, and does not depend on the rows below
+            links = [link[:, :, row:] for link in self.vertical_stack(codes[:, : row + 1])]
             for column in range(uniforms.shape[2]):
-                logits = self.along(codes[:, row : row + 1], links)[:, :, 0, column]
+                logits = self.horizontal_stack(codes[:, row : row + 1], links)[:, :, 0, column]
                 codes[:, row, column] = inverse_cdf(logits, uniforms[:, row, column])
         return codes
 
@@ -172,19 +173,9 @@ class GatedPixelCNN(nn.Module):
 def inverse_cdf(
     logits: Float[Tensor, "batch codebook_size"], uniforms: Float[Tensor, " batch"]
 ) -> Int64[Tensor, " batch"]:
-    """The code at which the cumulative probability passes a uniform number.
-
-    Args:
-        logits: of each code.
-        uniforms: in [0, 1).
-
-    Returns:
-        Codes, distributed as softmax(logits) where the numbers are uniform.
-    """
+    """The code at which the cumulative probability exceeds a uniform number in [0, 1)."""
     cumulative = logits.float().softmax(1).cumsum(1)
-    return (
-        (cumulative <= uniforms[:, None]).sum(1).clamp(max=logits.shape[1] - 1)
-    )  # the sum may be rounded to less than 1
+    return (cumulative <= uniforms[:, None]).sum(1).clamp(max=logits.shape[1] - 1)  # rounding may give a total below 1
 
 
 def _gated(halves: Halves) -> Maps:

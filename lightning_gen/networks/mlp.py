@@ -1,4 +1,4 @@
-"""Fully connected encoder and decoder (Hinton and Salakhutdinov 2006, https://doi.org/10.1126/science.1127647)."""
+"""Fully connected encoder, decoder and discriminator (Hinton and Salakhutdinov 2006, https://doi.org/10.1126/science.1127647)."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -17,10 +17,10 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
 def mlp(widths: Sequence[int], activation: Activation = "relu") -> nn.Sequential:
     """Linear layers with an activation between them and none after the last.
 
-    Before tanh, weights are drawn as Glorot and Bengio 2010 (https://proceedings.mlr.press/v9/glorot10a.html) derived.
+    With tanh, weights are initialised by Glorot and Bengio 2010 (https://proceedings.mlr.press/v9/glorot10a.html).
 
     Args:
-        widths: features from input to output, at least two.
+        widths: numbers of features from input to output, at least two.
         activation: ``relu`` or ``tanh``.
 
     Returns:
@@ -29,7 +29,7 @@ def mlp(widths: Sequence[int], activation: Activation = "relu") -> nn.Sequential
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
         linear = nn.Linear(inputs, outputs)
-        if activation == "tanh":  # torch's own scale is for rectifiers
+        if activation == "tanh":  # the default initialisation of nn.Linear is for ReLU
             nn.init.xavier_uniform_(linear.weight)
             nn.init.zeros_(linear.bias)
         layers += [linear, ACTIVATIONS[activation]()]
@@ -39,13 +39,13 @@ def mlp(widths: Sequence[int], activation: Activation = "relu") -> nn.Sequential
 class MLPEncoder(nn.Module):
     """Images to features through fully connected layers.
 
-    The first layer sees pixels in [0, 1]: where black is 0, the background of digits is silent and saturates nothing.
+    The input is rescaled to [0, 1], so that the black background of digits is 0 and does not saturate the first layer.
 
     Args:
         image_shape: (channels, height, width) of the images.
-        features: outputs.
-        hidden: widths of the hidden layers, from the image's side, e.g. (256, 128) of 784-256-128-32.
-        activation: between the layers.
+        features: number of outputs.
+        hidden: widths of the hidden layers from the image on, e.g. (256, 128) for 784-256-128-32.
+        activation: activation between the layers.
     """
 
     def __init__(
@@ -60,12 +60,12 @@ class MLPEncoder(nn.Module):
 
 
 class MLPBody(nn.Module):
-    """Images to features, rectified with a slope of 0.2: a discriminator without its last layer.
+    """Images to features with LeakyReLU 0.2: a discriminator without its last layer.
 
     Args:
         image_shape: (channels, height, width) of the images.
-        hidden: widths of the layers, from the image's side.
-        batch_norm: whether all layers but the first are followed by BatchNorm.
+        hidden: widths of the layers.
+        batch_norm: whether BatchNorm follows every layer but the first.
     """
 
     def __init__(self, image_shape: ImageShape, hidden: Sequence[int], batch_norm: bool = False) -> None:
@@ -88,10 +88,10 @@ class MLPDecoder(nn.Module):
     """Latents to images through fully connected layers; the output has no activation.
 
     Args:
-        latent_dim: inputs.
+        latent_dim: number of inputs.
         image_shape: (channels, height, width) of the images.
-        hidden: widths of the hidden layers, from the image's side: the encoder's, mirrored here.
-        activation: between the layers.
+        hidden: widths of the encoder's hidden layers, used in reverse order.
+        activation: activation between the layers.
     """
 
     def __init__(

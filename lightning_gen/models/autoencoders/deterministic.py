@@ -8,7 +8,7 @@ from torch.optim import Adam
 from lightning_gen.checks import check_at_least
 from lightning_gen.models.base import DescentModule, GenerativeModule
 from lightning_gen.networks.autoencoder import EncoderDecoder
-from lightning_gen.networks.pairs import NetworkKind, make_decoder, make_encoder
+from lightning_gen.networks.encoder_decoder import NetworkKind, make_decoder, make_encoder
 from lightning_gen.types import Images, ImageShape, Labels, Latents
 
 

@@ -21,8 +21,8 @@ from lightning_gen.checks import check_above, check_at_least
 from lightning_gen.errors import InputError
 from lightning_gen.models.base import DescentModule
 from lightning_gen.models.latents import LatentSampling
+from lightning_gen.networks.encoder_decoder import NetworkKind, make_decoder, make_encoder
 from lightning_gen.networks.mlp import Activation
-from lightning_gen.networks.pairs import NetworkKind, make_decoder, make_encoder
 from lightning_gen.networks.variational import Likelihood, VariationalAutoencoder
 from lightning_gen.types import Batch, Images, ImageShape, Labels, Latents, LogWeights, Loss, RandomSource
 
