@@ -103,7 +103,7 @@ class DiT(nn.Module):
             )
         if depth < 1 or heads < 1 or width < 4 or width % 4 or width % heads:
             raise InputError(
-                f"a DiT needs a width that is a multiple of 4 and of its heads and at least 1 block, not width {width}, "
+                f"a DiT needs a width divisible by 4 and by its heads, and at least 1 block, not width {width}, "
                 f"{heads} heads and {depth} blocks"
             )
         rows, columns = height // patch, image_width // patch
