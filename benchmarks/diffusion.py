@@ -1,7 +1,7 @@
 """Images per second and memory of our UNet, beside those of diffusers and of lucidrains' denoising-diffusion-pytorch.
 
 Training is one step of a bare loop: noise added to the same random images, the squared error of the predicted noise,
-backward, and the same fused Adam for all. SamplingOptions is a batch by DDIM in 50 steps, by each library's own code:
+backward, and the same fused Adam for all. Sampling is a batch by DDIM in 50 steps, by each library's own code:
 ours through the model's ``sample``, diffusers' with its scheduler, as its DDIMPipeline does. All in float32, with
 ``torch.compile`` and without.
 
@@ -60,7 +60,7 @@ def ours(options):
         attention=tuple(options.attention),
     ).to(options.device)
     model.sampling = SamplingOptions("ddim", steps=STEPS)
-    return model.network, model.network, lambda: model.sample(options.batch)
+    return model.network.backbone, model.network.predict, lambda: model.sample(options.batch)
 
 
 def diffusers(options):
