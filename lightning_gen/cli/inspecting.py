@@ -5,9 +5,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning_gen.cli.drawing import MODELS_CHOICE, ask
+from lightning_gen.checks import check_at_least
+from lightning_gen.cli.devices import resolve_device
+from lightning_gen.cli.generation import DEFAULT_SAMPLING, set_sampling
 from lightning_gen.cli.parsing import run_function
-from lightning_gen.cli.runs import check_seed, run_of, usable
+from lightning_gen.cli.runs import run_folder_of
 from lightning_gen.cli.scoring import dataset_of
 from lightning_gen.errors import InputError
 from lightning_gen.inference import isolated_inference
@@ -92,20 +94,20 @@ def command(name: str, inspection: Callable[..., Findings]) -> Callable[..., Non
         batch_size: int = 256,
         raw: bool = False,
         device: str | None = None,
-        sampling: Sampling = MODELS_CHOICE,
+        sampling: Sampling = DEFAULT_SAMPLING,
         **options: Any,
     ) -> None:
-        check_seed(seed)
+        check_at_least(0, prefix="--", seed=seed)
         if batch_size < 1:
             raise InputError(f"--batch_size is {batch_size}; it must be at least 1")
         checkpoint = find_checkpoint(ckpt)
         data = dataset_of(checkpoint, root)
-        model = load_model(checkpoint).to(usable(device))
+        model = load_model(checkpoint).to(resolve_device(device))
         model.use_ema = not raw
-        ask(model, sampling)
+        set_sampling(model, sampling)
         with isolated_inference(model, seed):
             findings = inspection(Subject(model, data, seed, batch_size), **options)
-        folder = out or run_of(checkpoint) / "inspection"
+        folder = out or run_folder_of(checkpoint) / "inspection"
         for line in findings.summary:
             print(line)
         print(*findings.save(folder / f"{checkpoint.stem}_{name}"), sep="\n")

@@ -1,71 +1,98 @@
-"""Typed functions as commands, and a parser's complaint in one line."""
+"""Typed functions as commands, and a parser's error in one line."""
 
+import inspect
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import fields
-from typing import get_type_hints
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, get_args, get_origin, get_type_hints
 
 from jsonargparse import ArgumentParser
 
-from lightning_gen.types import Sampling
+import lightning_gen.models
+
+MODEL_ERROR = re.compile(
+    r"""(?:Parser key "model":|--model\.help:).*?(?P<reason>"""
+    r"""Expected a dot import path string: (?P<name>\S+)"""
+    r"""|Problem with given class_path .+?(?= - Expected a <class|$)"""
+    r"""|Expected an instantiatable class, but is abstract"""
+    r"""|Import path does not correspond to a subclass of GenerativeModule"""
+    r"""|"\S+" is not a subclass of GenerativeModule"""
+    r"""|No module named .+"""
+    r"""|Multiple subclasses with name .+?(?= - Expected a <class|$))"""
+)
+"""How jsonargparse 4.53 reports a value that does not name a model."""
 
 
 def run_function(function: Callable[..., None], name: str, args: Sequence[str]) -> None:
-    """Run a function with its arguments taken from the command line by their types.
+    """Run a function whose arguments are read from the command line by their types.
 
-    The fields of an argument ``sampling: Sampling`` become options of their own: ``--steps 50``.
+    An argument whose type is a dataclass is flattened: each of the dataclass's fields is an option of its own, such as
+    ``--steps 50``. ``--raw`` sets an argument of type bool, and ``--metrics fid isc`` one that is a list or a tuple.
 
     Args:
-        function: a documented function with typed arguments.
-        name: the command's name, for its help.
+        function: a function with type annotations and a docstring. The docstrings of function and dataclasses, which
+            may have no field name in common, are the command's help.
+        name: the command's name in its help.
         args: the command's options.
     """
-    parser = ArgumentParser(prog=f"python -m lightning_gen {name}", exit_on_error=False)
     kinds = get_type_hints(function)
-    parser.add_function_arguments(function, as_group=False, skip={"sampling"} if "sampling" in kinds else None)
-    if "sampling" in kinds:
-        parser.add_class_arguments(Sampling, as_group=False)
-        kinds |= get_type_hints(Sampling)
-    lists = [f"--{name}" for name, kind in kinds.items() if re.search(r"\b(list|tuple)\[", str(kind))]
-    switches = [f"--{name}" for name, kind in kinds.items() if kind is bool]
-    words = [f"{word}=true" if word in switches else word for word in args]
-    values = parser.parse_args(gathered(words, lists)).as_dict()
-    if "sampling" in kinds:
-        values["sampling"] = Sampling(**{field.name: values.pop(field.name) for field in fields(Sampling)})
+    dataclasses = {argument: kind for argument, kind in kinds.items() if isinstance(kind, type) and is_dataclass(kind)}
+    parser = ArgumentParser(
+        prog=f"python -m lightning_gen {name}",
+        description=(inspect.getdoc(function) or "").partition("\n\nArgs:")[0],
+        exit_on_error=False,
+    )
+    parser.add_function_arguments(function, as_group=False, skip=set(dataclasses))
+    for argument, kind in dataclasses.items():
+        parser.add_class_arguments(kind, as_group=False)
+        default = inspect.signature(function).parameters[argument].default
+        if isinstance(default, kind):
+            parser.set_defaults(vars(default))
+        kinds |= get_type_hints(kind)
+    lists = {f"--{argument}" for argument, kind in kinds.items() if is_list(kind)}
+    switches = {f"--{argument}" for argument, kind in kinds.items() if kind is bool}
+    values = parser.parse_args(join_values(args, lists, switches)).as_dict()
+    for argument, kind in dataclasses.items():
+        values[argument] = kind(**{field.name: values.pop(field.name) for field in fields(kind)})
     function(**values)
 
 
-def gathered(args: Sequence[str], lists: Sequence[str]) -> list[str]:
-    """Gather the values of options that take several: ``--metrics fid isc`` becomes ``--metrics=[fid,isc]``.
+def is_list(kind: Any) -> bool:
+    """Whether a type, or a member of a union type, is a list or a tuple."""
+    return any((get_origin(member) or member) in (list, tuple) for member in (kind, *get_args(kind)))
+
+
+def join_values(args: Sequence[str], lists: Collection[str], switches: Collection[str] = ()) -> list[str]:
+    """Rewrite a command line for jsonargparse, which reads one value per option and has no switches in signatures.
+
+    ``--metrics fid isc`` becomes ``--metrics=[fid,isc]`` and ``--raw`` becomes ``--raw=true``.
 
     Args:
-        args: a command line.
+        args: the command line.
         lists: the options that take several values.
+        switches: the options whose value may be left out.
 
     Returns:
-        The command line for a parser that wants one value an option.
+        The rewritten command line.
     """
-    result: list[str] = []
-    taking: list[str] | None = None
-    for arg in [*args, "--"]:
-        if arg.startswith("--"):
-            if taking is not None:
-                values = taking[1:]
-                listed = values[0] if len(values) == 1 and values[0].startswith("[") else f"[{','.join(values)}]"
-                result.append(f"{taking[0]}={listed}")
-            taking = [arg] if arg in lists else None
-            name, _, value = arg.partition("=")
-            if name in lists and value and not value.startswith("["):
-                arg = f"{name}=[{value}]"
-        if taking is None:
-            result.append(arg)
-        elif arg not in lists:
-            taking.append(arg)
-    return result[:-1]
+    starts = [i for i, arg in enumerate(args) if arg.startswith("--")]
+    result = list(args[: starts[0]] if starts else args)
+    for start, end in zip(starts, [*starts[1:], len(args)], strict=True):
+        option, *values = args[start:end]
+        name, equals, value = option.partition("=")
+        if option in switches and not values:
+            option = f"{name}=true"
+        elif option in lists or (name in lists and value):
+            items = [value] if equals else values
+            is_joined = len(items) == 1 and items[0].startswith("[")
+            option = f"{name}={items[0] if is_joined else '[' + ','.join(items) + ']'}"
+            values = values if equals else []
+        result += [option, *values]
+    return result
 
 
-def condensed(message: str) -> str:
-    """Reduce a message to one line; of the parser's nested report of a value, what was wrong in the end.
+def one_line(message: str) -> str:
+    """Reduce a message to one line: of the parser's nested report on a value, the innermost reason.
 
     Args:
         message: the message.
@@ -81,3 +108,23 @@ def condensed(message: str) -> str:
         if len(keys) > 1 and line.startswith("Expected a") and "NoneType" not in line:
             return f"{'.'.join(keys)}: {line}".replace("typing.", "").replace("<class '", "").replace("'>", "")
     return re.sub(r"\s+", " ", message).strip()
+
+
+def model_error(message: str) -> str | None:
+    """Explain a parser's error about the name of a model: a value of ``--model``, ``--model.help`` or ``class_path``.
+
+    Args:
+        message: the parser's message.
+
+    Returns:
+        The reason and the names of all models, or None for an error about anything else.
+    """
+    flat = re.sub(r"\s+", " ", message)
+    match = MODEL_ERROR.search(flat)
+    if match is None or flat.count("Parser key") > 1 or "is not accepted" in flat:
+        return None
+    value = re.search(r"Given value: (?:.*class_path': '|.*val=')?([\w.]+)", flat)
+    reason = f"there is no model {match['name']}" if match["name"] else match["reason"].rstrip(" .:")
+    subject = "model" if value is None or value[1] in reason else f"model {value[1]}"
+    names = ", ".join(lightning_gen.models.__all__)
+    return f"{subject}: {reason}; the models are {names}, and any other is given by the import path of its class"

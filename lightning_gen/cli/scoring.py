@@ -13,9 +13,11 @@ from typing import Any, Literal
 import torch
 from rich.console import Console
 
+from lightning_gen.checks import check_at_least
 from lightning_gen.cli.checks import check_likelihood
-from lightning_gen.cli.drawing import MODELS_CHOICE, ask, progress
-from lightning_gen.cli.runs import check_seed, run_of, usable
+from lightning_gen.cli.devices import resolve_device
+from lightning_gen.cli.generation import DEFAULT_SAMPLING, progress_bar, set_sampling
+from lightning_gen.cli.runs import run_folder_of
 from lightning_gen.data import ImageData, folder_set
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation import (
@@ -55,7 +57,7 @@ def evaluate(
     image_size: int | None = None,
     out: Path | None = None,
     device: str | None = None,
-    sampling: Sampling = MODELS_CHOICE,
+    sampling: Sampling = DEFAULT_SAMPLING,
 ) -> None:
     """Score a checkpoint, or a folder of images, and write the score card.
 
@@ -93,7 +95,7 @@ def evaluate(
         raise InputError("name either --ckpt, or --generated and --reference, two folders of images")
     if not metrics:
         raise InputError("--metrics is empty; choose from fid, isc, kid, prc, modes, elbo and nll")
-    check_seed(seed)
+    check_at_least(0, prefix="--", seed=seed)
     numbers = {"num_samples": num_samples, "batch_size": batch_size, "importance_samples": importance_samples}
     for option, value in numbers.items():
         if value is not None and value < 1:
@@ -107,7 +109,7 @@ def evaluate(
             data = dataset_of(checkpoint, root)
             model = load_model(checkpoint).to(place)
             model.use_ema = not raw
-            ask(model, sampling)
+            set_sampling(model, sampling)
             channels, side, _ = model.image_shape
             looks = bool(likelihoods) or reconstructions or not isinstance(model, Sampler)  # at the images itself
             real = folder_set(reference, side, channels if looks else None) if reference else data.image_set(split)
@@ -116,7 +118,7 @@ def evaluate(
             if likelihoods:
                 refuse_likelihood(model, likelihoods)
                 check_likelihood(model, data)
-                if not compared and sampling != MODELS_CHOICE:
+                if not compared and sampling != DEFAULT_SAMPLING:
                     raise InputError(f"{likelihoods[0]} does not depend on how images are drawn; leave that out")
             if compared:
                 features = features or ("classifier" if data.num_classes else "inception")
@@ -127,7 +129,7 @@ def evaluate(
                 asked = common | {"metrics": compared, "num_samples": num_samples}
                 if isinstance(model, Sampler) and not reconstructions:
                     share = -(-(num_samples or min(len(real), MOST_SAMPLES)) // world_size())
-                    with progress(model, share, first):
+                    with progress_bar(model, share, first):
                         cards.append(score_sampler(model, real, extractor, **asked))
                 elif isinstance(model, Reconstructor):
                     cards.append(score_reconstructor(model, real, extractor, **asked))
@@ -142,14 +144,14 @@ def evaluate(
             digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
             card = replace(card, checkpoint=str(checkpoint), checkpoint_hash=digest)
             weights = f"_{card.weights}" if card.weights else ""
-            drawn = f"_{in_file(card.drawn)}" if card.drawn and sampling != MODELS_CHOICE else ""
+            drawn = f"_{in_file(card.drawn)}" if card.drawn and sampling != DEFAULT_SAMPLING else ""
             name = f"{checkpoint.stem}{weights}{drawn}_{in_file(card.protocol[metrics[0]])}.json"
-            out = out or run_of(checkpoint) / "evaluation" / name
+            out = out or run_folder_of(checkpoint) / "evaluation" / name
         else:
             assert generated is not None
             if reference is None:
                 raise InputError("--generated needs --reference, a folder of real images to score against")
-            if sampling != MODELS_CHOICE:
+            if sampling != DEFAULT_SAMPLING:
                 raise InputError("how to draw is asked of a model; name its --ckpt")
             if likelihoods:
                 raise InputError(f"{likelihoods[0]} is of a model with a likelihood; name its --ckpt")
@@ -163,7 +165,7 @@ def evaluate(
             )
             card = score_sets(fake, real, extractor, metrics=compared, **common)
         if first:
-            report(card, out, run_of(checkpoint) if ckpt is not None else None)
+            report(card, out, run_folder_of(checkpoint) if ckpt is not None else None)
 
 
 def in_file(words: str) -> str:
@@ -231,7 +233,7 @@ def processes(device: str | None) -> Iterator[tuple[str, bool]]:
     Yields:
         This process's device, and whether it is the first process.
     """
-    kind = usable(device)
+    kind = resolve_device(device)
     if world_size() == 1:
         yield kind, True
         return
