@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from lightning_gen.cli.runs import usable
+from lightning_gen.cli.devices import resolve_device
 from lightning_gen.cli.scoring import dataset_of
 from lightning_gen.evaluation import classifier_splits, make_extractor, score_samples
 from lightning_gen.models.checkpoint import find_checkpoint, load_model
@@ -35,7 +35,7 @@ def run():
     parser.add_argument("--device")
     options = parser.parse_args()
     checkpoint = find_checkpoint(options.ckpt)
-    data, device = dataset_of(checkpoint, options.root), usable(options.device)
+    data, device = dataset_of(checkpoint, options.root), resolve_device(options.device)
     model = load_model(checkpoint).to(device)
     extractor = make_extractor("classifier", labelled=classifier_splits(data), device=device)
     real = data.image_set(options.split)

@@ -16,7 +16,7 @@ import yaml
 from torchvision.io import ImageReadMode, decode_image
 
 from lightning_gen.cli import main
-from lightning_gen.cli.parsing import gathered
+from lightning_gen.cli.parsing import join_values
 from lightning_gen.images import save_png
 from tests.cases import CASES
 from tests.test_loggers import figures, history, items, offline_runs
@@ -443,7 +443,7 @@ while True:
 
 
 def test_values_of_a_list_are_gathered():
-    assert gathered(["--a", "1", "--m", "x", "y", "--b", "2", "--m=[z]"], ["--m"]) == [
+    assert join_values(["--a", "1", "--m", "x", "y", "--b", "2", "--m=[z]"], ["--m"]) == [
         "--a",
         "1",
         "--m=[x,y]",
@@ -451,9 +451,9 @@ def test_values_of_a_list_are_gathered():
         "2",
         "--m=[z]",
     ]
-    assert gathered(["--m", "x"], ["--m"]) == ["--m=[x]"]
-    assert gathered(["--m=x", "--b=2"], ["--m"]) == ["--m=[x]", "--b=2"]
-    assert gathered(["--m", "[x,y]"], ["--m"]) == ["--m=[x,y]"]
+    assert join_values(["--m", "x"], ["--m"]) == ["--m=[x]"]
+    assert join_values(["--m=x", "--b=2"], ["--m"]) == ["--m=[x]", "--b=2"]
+    assert join_values(["--m", "[x,y]"], ["--m"]) == ["--m=[x,y]"]
 
 
 def test_help_names_the_options(capsys):

@@ -1,6 +1,6 @@
 """The command line: ``python -m lightning_gen COMMAND`` with fit, validate, test, evaluate, sample and inspect.
 
-Bad input ends in one clear line and exit code 2; everything else that goes wrong keeps its traceback.
+Invalid input is reported in one line, with exit code 2. Every other error keeps its traceback.
 """
 
 import logging
@@ -12,55 +12,64 @@ from jsonargparse import ArgumentError
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from lightning_gen.cli.inspecting import inspect
-from lightning_gen.cli.parsing import condensed, run_function
+from lightning_gen.cli.parsing import one_line, run_function
 from lightning_gen.cli.sampling import sample
 from lightning_gen.cli.scoring import evaluate
 from lightning_gen.cli.training import TrainingCLI, train
 from lightning_gen.errors import InputError
 
 FUNCTIONS: dict[str, Callable[..., None]] = {"evaluate": evaluate, "sample": sample}
+"""The commands that are functions; their arguments are the options."""
+COMMANDS = {
+    "fit": "train a model, or resume a run",
+    "validate": "report the loss on the validation split",
+    "test": "report the loss on the test split",
+    "evaluate": "score a checkpoint against its dataset, or a folder of images against another",
+    "sample": "generate images from a checkpoint",
+    "inspect": "analyse a checkpoint: reconstructions, interpolations, neighbours, anomalies, ...",
+}
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Args:
-        args: the command's name and its options; those of the process when None.
+        args: the command's name and its options. None: those of the process.
 
     Returns:
-        The exit code: 0, or 2 for input that cannot be used.
+        The exit code: 0, or 2 for invalid input.
     """
-    quieten()
-    arguments = list(sys.argv[1:] if args is None else args)
+    filter_messages()
+    command, *options = [*(sys.argv[1:] if args is None else args)] or ["--help"]
     try:
-        if arguments and arguments[0] in FUNCTIONS:
-            run_function(FUNCTIONS[arguments[0]], arguments[0], arguments[1:])
-        elif arguments and arguments[0] == "inspect":
-            inspect(arguments[1:])
-        elif arguments and arguments[0] in TrainingCLI.subcommands():
-            train(arguments)
+        if command in FUNCTIONS:
+            run_function(FUNCTIONS[command], command, options)
+        elif command == "inspect":
+            inspect(options)
+        elif command in TrainingCLI.subcommands():
+            train([command, *options])
+        elif command in ("-h", "--help"):
+            print("usage: python -m lightning_gen COMMAND [--help] ...\n\ncommands:")
+            print(*(f"  {name:<10}{summary}" for name, summary in COMMANDS.items()), sep="\n")
         else:
-            commands = ", ".join([*TrainingCLI.subcommands(), *FUNCTIONS, "inspect"])
-            if arguments and arguments[0] not in ("-h", "--help"):
-                raise InputError(f"there is no command {arguments[0]!r}; the commands are {commands}")
-            print(f"usage: python -m lightning_gen COMMAND [--help] ...\ncommands: {commands}")
+            raise InputError(f"there is no command {command!r}; the commands are {', '.join(COMMANDS)}")
     except (InputError, MisconfigurationException, ArgumentError, ValueError) as error:
-        reason = said_by(error)
-        if reason is None:
+        message = user_message(error)
+        if message is None:
             raise
-        print(f"error: {condensed(reason)}", file=sys.stderr)
+        print(f"error: {one_line(message)}", file=sys.stderr)
         return 2
     return 0
 
 
-def said_by(error: BaseException) -> str | None:
-    """What to tell the user of an error: of one that the parser wrapped, the message within.
+def user_message(error: BaseException) -> str | None:
+    """The message of an error caused by invalid input.
 
     Args:
-        error: what was raised.
+        error: an exception. The cause of one that the parser raised may be an :class:`InputError`.
 
     Returns:
-        The message, or None for an error that is not the user's to mend.
+        The message, or None for an error with another cause.
     """
     cause: BaseException | None = error
     while cause is not None:
@@ -70,8 +79,8 @@ def said_by(error: BaseException) -> str | None:
     return str(error) if isinstance(error, MisconfigurationException | ArgumentError) else None
 
 
-def quieten() -> None:
-    """Silence what Lightning says of itself and its partners at each start."""
+def filter_messages() -> None:
+    """Suppress Lightning's start-up messages, and its warnings about things that are intended here."""
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (

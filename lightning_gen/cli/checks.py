@@ -1,4 +1,4 @@
-"""What only the command line can see: whether a model and its data go together."""
+"""Checks of a model together with its data, which neither of them can make alone."""
 
 from lightning_gen.data import ImageData
 from lightning_gen.errors import InputError
@@ -6,17 +6,17 @@ from lightning_gen.types import LikelihoodModel
 
 
 def check_likelihood(model: object, data: ImageData) -> None:
-    """Refuse a density of real numbers for black-and-white images: it would grow without bound.
+    """Check that binarized images have a Bernoulli likelihood: a density of two values is unbounded.
 
     Args:
         model: any model.
-        data: what it is trained on or scored against.
+        data: the data that it is trained on or scored against.
 
     Raises:
-        InputError: when the data is binarised and the model's likelihood Gaussian.
+        InputError: if the data is binarized and the model's likelihood is Gaussian.
     """
     if data.binarize and isinstance(model, LikelihoodModel) and model.likelihood != "bernoulli":
         raise InputError(
-            f"data.binarize is {data.binarize} and model.likelihood {model.likelihood}: black-and-white images have a "
-            "bernoulli likelihood"
+            f"data.binarize is {data.binarize} and model.likelihood is {model.likelihood}; binarized images need "
+            "a bernoulli likelihood"
         )

@@ -1,73 +1,113 @@
-"""Typed functions as commands, and a parser's complaint in one line."""
+"""Typed functions as commands, and a parser's error in one line."""
 
+import inspect
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import fields
-from typing import get_type_hints
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, get_args, get_origin, get_type_hints
 
 from jsonargparse import ArgumentParser
 
-from lightning_gen.types import SamplingOptions
+import lightning_gen.models
+
+MODEL_ERRORS = {
+    r"Expected a dot import path string: (\S+)": r"there is no model \1",
+    r"Problem with given class_path (.+?)(?: - Expected a <class.*)?$": r"cannot import the model \1",
+    r"Expected an instantiatable class, but .*is abstract": "the model is an abstract base class",
+    r"Import path does not correspond to a subclass of GenerativeModule": "the model is not a GenerativeModule",
+    r'"(\S+)" is not a subclass of GenerativeModule': r"\1 is not a GenerativeModule",
+    r"(No module named .+)": r"cannot import the model: \1",
+    r"the following arguments are required: (?:\w+\.)?model$": "--model is required, here or in --config",
+}
+"""How jsonargparse 4.53 reports the name of a class that cannot be used, and what the user reads."""
 
 
 def run_function(function: Callable[..., None], name: str, args: Sequence[str]) -> None:
-    """Run a function with its arguments taken from the command line by their types.
+    """Run a function whose arguments are read from the command line by their types.
 
-    The fields of an argument ``sampling: Sampling`` become options of their own: ``--steps 50``.
+    An argument whose type is a dataclass is flattened: each of the dataclass's fields is an option of its own, such as
+    ``--steps 50``. ``--raw`` sets an argument of type bool, and ``--metrics fid isc`` one that is a list or a tuple.
 
     Args:
-        function: a documented function with typed arguments.
-        name: the command's name, for its help.
+        function: a function with type annotations and a docstring. The docstrings of function and dataclasses, which
+            may have no field name in common, are the command's help.
+        name: the command's name in its help.
         args: the command's options.
     """
-    parser = ArgumentParser(prog=f"python -m lightning_gen {name}", exit_on_error=False)
     kinds = get_type_hints(function)
-    parser.add_function_arguments(function, as_group=False, skip={"sampling"} if "sampling" in kinds else None)
-    if "sampling" in kinds:
-        parser.add_class_arguments(SamplingOptions, as_group=False)
-        kinds |= get_type_hints(SamplingOptions)
-    lists = [f"--{name}" for name, kind in kinds.items() if re.search(r"\b(list|tuple)\[", str(kind))]
-    switches = [f"--{name}" for name, kind in kinds.items() if kind is bool]
-    words = [f"{word}=true" if word in switches else word for word in args]
-    values = parser.parse_args(gathered(words, lists)).as_dict()
-    if "sampling" in kinds:
-        values["sampling"] = SamplingOptions(
-            **{field.name: values.pop(field.name) for field in fields(SamplingOptions)}
-        )
-    function(**values)
+    groups = {argument: kind for argument, kind in kinds.items() if isinstance(kind, type) and is_dataclass(kind)}
+    values, options = parse_options(function, name, args, tuple(groups.values()), skip=set(groups))
+    function(**options, **dict(zip(groups, values, strict=True)))
 
 
-def gathered(args: Sequence[str], lists: Sequence[str]) -> list[str]:
-    """Gather the values of options that take several: ``--metrics fid isc`` becomes ``--metrics=[fid,isc]``.
+def parse_options(
+    function: Callable[..., Any], name: str, args: Sequence[str], groups: Sequence[type], skip: Collection[str] = ()
+) -> tuple[list[Any], dict[str, Any]]:
+    """Parse the options of a command: the fields of dataclasses, and the arguments of a function.
 
     Args:
-        args: a command line.
-        lists: the options that take several values.
+        function: a function with type annotations and a docstring.
+        name: the command's name in its help.
+        args: the command's options.
+        groups: dataclasses whose fields are options.
+        skip: arguments of the function that are no options.
 
     Returns:
-        The command line for a parser that wants one value an option.
+        An instance of each dataclass, and the function's arguments by name.
     """
-    result: list[str] = []
-    taking: list[str] | None = None
-    for arg in [*args, "--"]:
-        if arg.startswith("--"):
-            if taking is not None:
-                values = taking[1:]
-                listed = values[0] if len(values) == 1 and values[0].startswith("[") else f"[{','.join(values)}]"
-                result.append(f"{taking[0]}={listed}")
-            taking = [arg] if arg in lists else None
-            name, _, value = arg.partition("=")
-            if name in lists and value and not value.startswith("["):
-                arg = f"{name}=[{value}]"
-        if taking is None:
-            result.append(arg)
-        elif arg not in lists:
-            taking.append(arg)
-    return result[:-1]
+    parser = ArgumentParser(
+        prog=f"python -m lightning_gen {name}",
+        description=(inspect.getdoc(function) or "").partition("\n\nArgs:")[0],
+        exit_on_error=False,
+    )
+    kinds = {argument: kind for argument, kind in get_type_hints(function).items() if argument not in skip}
+    parser.add_function_arguments(function, as_group=False, skip=set(skip))
+    for group in groups:
+        parser.add_class_arguments(group, as_group=False)
+        kinds |= get_type_hints(group)
+    lists = {f"--{argument}" for argument, kind in kinds.items() if is_list(kind)}
+    switches = {f"--{argument}" for argument, kind in kinds.items() if kind is bool}
+    options = parser.parse_args(join_values(args, lists, switches)).as_dict()
+    values = [group(**{field.name: options.pop(field.name) for field in fields(group)}) for group in groups]
+    return values, options
 
 
-def condensed(message: str) -> str:
-    """Reduce a message to one line; of the parser's nested report of a value, what was wrong in the end.
+def is_list(kind: Any) -> bool:
+    """Whether a type, or a member of a union type, is a list or a tuple."""
+    return any((get_origin(member) or member) in (list, tuple) for member in (kind, *get_args(kind)))
+
+
+def join_values(args: Sequence[str], lists: Collection[str], switches: Collection[str] = ()) -> list[str]:
+    """Rewrite a command line for jsonargparse, which reads one value per option and has no switches in signatures.
+
+    ``--metrics fid isc`` becomes ``--metrics=[fid,isc]`` and ``--raw`` becomes ``--raw=true``.
+
+    Args:
+        args: the command line.
+        lists: the options that take several values.
+        switches: the options whose value may be left out.
+
+    Returns:
+        The rewritten command line.
+    """
+    starts = [i for i, arg in enumerate(args) if arg.startswith("--")]
+    result = list(args[: starts[0]] if starts else args)
+    for start, end in zip(starts, [*starts[1:], len(args)], strict=True):
+        option, *values = args[start:end]
+        name, equals, value = option.partition("=")
+        if option in switches and not values:
+            option = f"{name}=true"
+        elif option in lists or (name in lists and value):
+            items = [value] if equals else values
+            is_joined = len(items) == 1 and items[0].startswith("[")
+            option = f"{name}={items[0] if is_joined else '[' + ','.join(items) + ']'}"
+            values = values if equals else []
+        result += [option, *values]
+    return result
+
+
+def one_line(message: str) -> str:
+    """Reduce a message to one line: of the parser's nested report on a value, the innermost reason.
 
     Args:
         message: the message.
@@ -83,3 +123,24 @@ def condensed(message: str) -> str:
         if len(keys) > 1 and line.startswith("Expected a") and "NoneType" not in line:
             return f"{'.'.join(keys)}: {line}".replace("typing.", "").replace("<class '", "").replace("'>", "")
     return re.sub(r"\s+", " ", message).strip()
+
+
+def model_error(message: str) -> str | None:
+    """Explain an error about the class in ``--model``, ``--model.help`` or a configuration's ``model.class_path``.
+
+    Args:
+        message: the parser's message.
+
+    Returns:
+        The reason and the names of all models, or None for an error about anything else.
+    """
+    flat = re.sub(r"\s+", " ", message).strip()
+    is_about_model = flat.startswith(('Parser key "model":', "--model.help:", "the following arguments are required:"))
+    if not is_about_model or flat.count("Parser key") > 1 or "is not accepted" in flat:
+        return None
+    for pattern, reason in MODEL_ERRORS.items():
+        match = re.search(pattern, flat)
+        if match is not None:
+            names = ", ".join(sorted(lightning_gen.models.__all__, key=str.lower))
+            return f"{match.expand(reason)}; the models are {names}; a class of your own is given by its import path"
+    return None

@@ -1,11 +1,12 @@
-"""Draw images from a checkpoint."""
+"""``sample``: generate images from a checkpoint."""
 
 from pathlib import Path
 
 import torch
 
-from lightning_gen.cli.drawing import MODELS_CHOICE, ask, progress
-from lightning_gen.cli.runs import check_seed, usable
+from lightning_gen.checks import check_at_least
+from lightning_gen.cli.devices import resolve_device
+from lightning_gen.cli.generation import DEFAULT_SAMPLING, progress_bar, set_sampling
 from lightning_gen.errors import InputError
 from lightning_gen.images import grid, save_png, to_uint8
 from lightning_gen.models.checkpoint import find_checkpoint, load_model
@@ -22,49 +23,49 @@ def sample(
     batch_size: int = 64,
     raw: bool = False,
     device: str | None = None,
-    sampling: SamplingOptions = MODELS_CHOICE,
+    sampling: SamplingOptions = DEFAULT_SAMPLING,
 ) -> None:
-    """Write samples of a checkpoint as PNG files, and one grid of them all.
+    """Generate images from a checkpoint, and write them as PNG files and as one grid.
 
-    Image i is a function of (seed, i) and its label, whatever the number of images and the batch size.
+    Image i depends on the seed, i and its class label alone, not on the number of images or the batch size.
 
     Args:
-        ckpt: a checkpoint, or a run's folder (its best checkpoint, else its last).
-        out: the folder to write to; it must be empty or not exist.
-        num: number of images.
-        labels: classes to draw, taken in turn; only for conditional models.
-        seed: seed of the noise.
-        batch_size: images that are drawn at once.
-        raw: sample with the trained weights and not with their moving average.
-        device: cpu, cuda, mps ...; the best there is when not given.
-        sampling: how a model that draws step by step should draw.
+        ckpt: A checkpoint, or a run's folder (its best checkpoint, otherwise its last).
+        out: The folder to write to. It must be empty or not exist.
+        num: Number of images.
+        labels: Classes to generate, in turn, such as 3 7. For conditional models only. Default: random classes.
+        seed: Seed of the noise, at least 0.
+        batch_size: Number of images generated at once.
+        raw: Use the trained weights, not their moving average.
+        device: cpu, cuda, mps, ... Default: the accelerator if there is one, otherwise the CPU.
+        sampling: Options of iterative generation.
 
     Raises:
-        InputError: when an argument is of no use for this checkpoint, or the folder is not empty.
+        InputError: if an argument is invalid, the model does not support it, or the folder is not empty.
     """
-    check_seed(seed)
+    check_at_least(0, prefix="--", seed=seed)
     if labels == []:
-        raise InputError("--labels is empty; name the classes to draw, or leave it out")
-    if num < 1 or batch_size < 1:
-        raise InputError(f"--num is {num} and --batch_size {batch_size}; both must be at least 1")
+        raise InputError("--labels is empty; name the classes to generate, or leave it out")
+    check_at_least(1, prefix="--", num=num, batch_size=batch_size)
     if out.is_dir() and any(out.iterdir()):
         raise InputError(f"{out} is not empty, and nothing in it is overwritten; name another folder with --out")
-    model = load_model(find_checkpoint(ckpt)).to(usable(device))
+    model = load_model(find_checkpoint(ckpt)).to(resolve_device(device))
     if not isinstance(model, ImageGenerator):
-        raise InputError(f"{type(model).__name__} cannot draw samples; it can be scored by its reconstructions")
+        raise InputError(f"{type(model).__name__} cannot generate images; score its reconstructions with evaluate")
     if labels is not None and model.num_classes and not all(0 <= label < model.num_classes for label in labels):
-        raise InputError(f"--labels {labels}: the classes of this model are 0 to {model.num_classes - 1}")
-    ask(model, sampling)
+        raise InputError(f"--labels is {labels}; the classes of this model are 0 to {model.num_classes - 1}")
+    set_sampling(model, sampling)
     model.use_ema = not raw
-    wanted = torch.tensor(labels).repeat(-(-num // len(labels)))[:num].to(model.device) if labels else None
-    drawn = []
-    with progress(model, num):
+    classes = torch.tensor(labels).repeat(-(-num // len(labels)))[:num].to(model.device) if labels else None
+    batches = []
+    with progress_bar(model, num):
         for start in range(0, num, batch_size):
             indices = range(start, min(start + batch_size, num))
-            part = wanted[start : indices.stop] if wanted is not None else None
-            images = to_uint8(model.sample(len(indices), labels=part, generator=image_generators(seed, indices))).cpu()
+            batch_labels = classes[start : indices.stop] if classes is not None else None
+            samples = model.sample(len(indices), labels=batch_labels, generator=image_generators(seed, indices))
+            images = to_uint8(samples).cpu()
             for index, image in zip(indices, images, strict=True):
                 save_png(image, out / f"{index:06d}.png")
-            drawn.append(images)
-    save_png(grid(torch.cat(drawn)), out / "grid.png")
+            batches.append(images)
+    save_png(grid(torch.cat(batches)), out / "grid.png")
     print(f"{num} images and grid.png in {out}")

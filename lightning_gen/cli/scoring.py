@@ -14,8 +14,9 @@ from rich.console import Console
 
 from lightning_gen.checks import check_at_least
 from lightning_gen.cli.checks import check_likelihood
-from lightning_gen.cli.drawing import MODELS_CHOICE, ask, progress
-from lightning_gen.cli.runs import run_of, usable
+from lightning_gen.cli.devices import resolve_device
+from lightning_gen.cli.generation import DEFAULT_SAMPLING, progress_bar, set_sampling
+from lightning_gen.cli.runs import run_folder_of
 from lightning_gen.data import ImageData, folder_set
 from lightning_gen.distributed import rank_and_world_size
 from lightning_gen.errors import InputError
@@ -63,7 +64,7 @@ def evaluate(
     image_size: int | None = None,
     out: Path | None = None,
     device: str | None = None,
-    sampling: SamplingOptions = MODELS_CHOICE,
+    sampling: SamplingOptions = DEFAULT_SAMPLING,
 ) -> None:
     """Score a checkpoint, or a folder of images, and write the score card.
 
@@ -123,7 +124,7 @@ def evaluate(
                 sampling=sampling,
                 show_progress=is_first,
             )
-            run = run_of(checkpoint)
+            run = run_folder_of(checkpoint)
             out = out or run / "evaluation" / card_name(card, checkpoint, metrics[0], sampling)
         else:
             assert generated is not None
@@ -211,7 +212,7 @@ def score_checkpoint(
     data = dataset_of(checkpoint, root)
     model = load_model(checkpoint).to(scoring.device)
     model.use_ema = not raw
-    ask(model, sampling)
+    set_sampling(model, sampling)
     likelihoods, metrics = scoring.likelihoods, scoring.feature_metrics
     from_samples = isinstance(model, ImageGenerator) and not reconstructions
     if reference is None:
@@ -229,7 +230,7 @@ def score_checkpoint(
     if likelihoods:
         check_likelihood_metrics(model, likelihoods)
         check_likelihood(model, data)
-        if not metrics and sampling != MODELS_CHOICE:
+        if not metrics and sampling != DEFAULT_SAMPLING:
             raise InputError(f"{likelihoods[0]} does not depend on how images are sampled; leave these options out")
     if metrics:
         extractor = scoring.extractor("classifier" if data.num_classes else "inception", data)
@@ -237,7 +238,7 @@ def score_checkpoint(
         if isinstance(model, ImageGenerator) and from_samples:
             _, num_processes = rank_and_world_size()
             share = -(-(num_samples or min(len(real), MAX_SAMPLES)) // num_processes)
-            with progress(model, share, show_progress):
+            with progress_bar(model, share, show_progress):
                 cards.append(score_samples(model, real, extractor, **options))
         elif isinstance(model, Reconstructor):
             cards.append(score_reconstructions(model, real, extractor, **options))
@@ -277,7 +278,7 @@ def score_folder(
     """
     if reference is None:
         raise InputError("--generated needs --reference, a folder of real images to score against")
-    if sampling != MODELS_CHOICE:
+    if sampling != DEFAULT_SAMPLING:
         raise InputError("options of sampling need a model; name its --ckpt")
     if scoring.likelihoods:
         raise InputError(f"{scoring.likelihoods[0]} needs a model with a likelihood; name its --ckpt")
@@ -294,7 +295,7 @@ def card_name(card: ScoreCard, checkpoint: Path, metric: str, sampling: Sampling
     parts = [checkpoint.stem]
     if card.weights:
         parts.append(card.weights)
-    if card.drawn and sampling != MODELS_CHOICE:
+    if card.drawn and sampling != DEFAULT_SAMPLING:
         parts.append(file_name_of(card.drawn))
     return "_".join([*parts, file_name_of(card.protocol[metric])]) + ".json"
 
@@ -354,7 +355,7 @@ def processes(device: str | None) -> Iterator[tuple[str, bool]]:
     Yields:
         This process's device, and whether it is the first process.
     """
-    kind = usable(device)
+    kind = resolve_device(device)
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield kind, True
         return

@@ -4,27 +4,54 @@ Any subclass of :class:`~lightning_gen.models.base.GenerativeModule` can be name
 name, others by their import path.
 """
 
-from lightning_gen.models.autoencoders.adversarial_autoencoder import AdversarialAutoencoder as AdversarialAutoencoder
-from lightning_gen.models.autoencoders.autoencoder import Autoencoder as Autoencoder
-from lightning_gen.models.autoencoders.beta_vae import BetaVAE as BetaVAE
-from lightning_gen.models.autoencoders.conditional_vae import ConditionalVAE as ConditionalVAE
-from lightning_gen.models.autoencoders.denoising_autoencoder import DenoisingAutoencoder as DenoisingAutoencoder
-from lightning_gen.models.autoencoders.iwae import IWAE as IWAE
-from lightning_gen.models.autoencoders.vae import VAE as VAE
-from lightning_gen.models.autoencoders.vqvae import VQVAE as VQVAE
-from lightning_gen.models.autoencoders.wae_mmd import WAEMMD as WAEMMD
-from lightning_gen.models.diffusion.consistency_model import ConsistencyModel as ConsistencyModel
-from lightning_gen.models.diffusion.ddpm import DDPM as DDPM
-from lightning_gen.models.diffusion.edm import EDM as EDM
-from lightning_gen.models.diffusion.flow_matching import FlowMatching as FlowMatching
-from lightning_gen.models.gans.acgan import ACGAN as ACGAN
-from lightning_gen.models.gans.conditional_gan import ConditionalGAN as ConditionalGAN
-from lightning_gen.models.gans.dcgan import DCGAN as DCGAN
-from lightning_gen.models.gans.gan import GAN as GAN
-from lightning_gen.models.gans.lsgan import LSGAN as LSGAN
-from lightning_gen.models.gans.projection_gan import ProjectionGAN as ProjectionGAN
-from lightning_gen.models.gans.r1gan import R1GAN as R1GAN
-from lightning_gen.models.gans.sngan import SNGAN as SNGAN
-from lightning_gen.models.gans.unrolled_gan import UnrolledGAN as UnrolledGAN
-from lightning_gen.models.gans.wgan import WGAN as WGAN
-from lightning_gen.models.gans.wgan_gp import WGANGP as WGANGP
+from lightning_gen.models.autoencoders.adversarial_autoencoder import AdversarialAutoencoder
+from lightning_gen.models.autoencoders.autoencoder import Autoencoder
+from lightning_gen.models.autoencoders.beta_vae import BetaVAE
+from lightning_gen.models.autoencoders.conditional_vae import ConditionalVAE
+from lightning_gen.models.autoencoders.denoising_autoencoder import DenoisingAutoencoder
+from lightning_gen.models.autoencoders.iwae import IWAE
+from lightning_gen.models.autoencoders.vae import VAE
+from lightning_gen.models.autoencoders.vqvae import VQVAE
+from lightning_gen.models.autoencoders.wae_mmd import WAEMMD
+from lightning_gen.models.diffusion.consistency_model import ConsistencyModel
+from lightning_gen.models.diffusion.ddpm import DDPM
+from lightning_gen.models.diffusion.edm import EDM
+from lightning_gen.models.diffusion.flow_matching import FlowMatching
+from lightning_gen.models.gans.acgan import ACGAN
+from lightning_gen.models.gans.conditional_gan import ConditionalGAN
+from lightning_gen.models.gans.dcgan import DCGAN
+from lightning_gen.models.gans.gan import GAN
+from lightning_gen.models.gans.lsgan import LSGAN
+from lightning_gen.models.gans.projection_gan import ProjectionGAN
+from lightning_gen.models.gans.r1gan import R1GAN
+from lightning_gen.models.gans.sngan import SNGAN
+from lightning_gen.models.gans.unrolled_gan import UnrolledGAN
+from lightning_gen.models.gans.wgan import WGAN
+from lightning_gen.models.gans.wgan_gp import WGANGP
+
+__all__ = [
+    "ACGAN",
+    "DCGAN",
+    "DDPM",
+    "EDM",
+    "GAN",
+    "IWAE",
+    "LSGAN",
+    "R1GAN",
+    "SNGAN",
+    "VAE",
+    "VQVAE",
+    "WAEMMD",
+    "WGAN",
+    "WGANGP",
+    "AdversarialAutoencoder",
+    "Autoencoder",
+    "BetaVAE",
+    "ConditionalGAN",
+    "ConditionalVAE",
+    "ConsistencyModel",
+    "DenoisingAutoencoder",
+    "FlowMatching",
+    "ProjectionGAN",
+    "UnrolledGAN",
+]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lightning_gen.cli import drawing, main
+from lightning_gen.cli import generation, main
 from lightning_gen.models.checkpoint import load_model
 
 CONFIG = str(Path(__file__).parent.parent / "configs" / "edm_conditional_digits.yaml")
@@ -120,10 +120,10 @@ def test_guidance_of_an_unconditional_model_and_steps_of_one_that_draws_at_once_
 
 def test_a_bar_shows_how_far_drawing_is_where_there_is_a_terminal(run, monkeypatch, capsys):
     model = load_model(run / "checkpoints" / "last.ckpt")
-    with drawing.progress(model, 4):
+    with generation.progress_bar(model, 4):
         assert model.progress_callback is None  # no terminal
     monkeypatch.setenv("FORCE_COLOR", "1")
-    with drawing.progress(model, 4):
+    with generation.progress_bar(model, 4):
         model.sample(4)
     assert model.progress_callback is None
     assert "4/4" in capsys.readouterr().err
