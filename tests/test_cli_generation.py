@@ -86,9 +86,9 @@ def test_a_score_card_says_how_its_images_were_drawn_and_two_ways_are_two_files(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--sampler", "nonsense"], "nonsense cannot draw from EDM; those that can are heun"),
+        (["--sampler", "nonsense"], "nonsense does not support EDM; those that do are ancestral"),
         (["--steps", "0"], "steps is 0"),
-        (["--spacing", "trailing"], "EDM knows no spacing trailing"),
+        (["--spacing", "trailing"], "EDM has no spacing trailing; it has karras"),
         (["--guidance", "-1"], "guidance is -1.0"),
         (["--guidance_interval", "3", "1"], "guidance_interval is 3 to 1"),
         (["--guidance_interval", "3"], "guidance_interval"),

@@ -21,9 +21,9 @@ from lightning_gen.data import ImageData
 from lightning_gen.errors import InputError
 from lightning_gen.images import to_float, to_uint8
 from lightning_gen.inspection import Findings, Subject
-from lightning_gen.inspection.findings import picture_of
+from lightning_gen.inspection.findings import render_figure
 from lightning_gen.inspection.interpolate import interpolate
-from lightning_gen.inspection.latent_map import Flat, chart, latent_map, probes
+from lightning_gen.inspection.latent_map import Embedding, latent_map, probe_accuracy, scatter_plot
 from lightning_gen.inspection.latents import encode_split
 from lightning_gen.inspection.manifold import manifold
 from lightning_gen.inspection.reconstruct import reconstruct
@@ -254,12 +254,12 @@ def test_latent_map_explains_what_sklearn_says(data, batch_size):
 
 def test_latent_map_without_labels_or_with_many(data):
     points = np.random.default_rng(0).normal(size=(30, 2))
-    flat = Flat(points, ("a", "b"), {})
-    pictures = [chart(flat, labels) for labels in (None, np.arange(30) % 3, np.arange(30))]
+    flat = Embedding(points, ("a", "b"), {})
+    pictures = [scatter_plot(flat, labels) for labels in (None, np.arange(30) % 3, np.arange(30))]
     assert not pictures[0].equal(pictures[1])
     assert not pictures[0].equal(pictures[2])
-    assert probes((points, None), (points, None)) == {}
-    assert probes((points, np.zeros(30, np.int64)), (points, np.zeros(30, np.int64))) == {}
+    assert probe_accuracy((points, None), (points, None)) == {}
+    assert probe_accuracy((points, np.zeros(30, np.int64)), (points, np.zeros(30, np.int64))) == {}
 
 
 def test_umap_is_asked_for_where_it_is_missing(data, monkeypatch):
@@ -321,7 +321,7 @@ def test_reconstructions_stand_below_their_images(data):
 
 def test_a_figure_becomes_its_pixels():
     figure = Figure((2, 1), dpi=50, facecolor=(1.0, 0.0, 0.0))
-    picture = picture_of(figure)
+    picture = render_figure(figure)
     assert picture.shape == (3, 50, 100)
     assert (picture == torch.tensor([255, 0, 0], dtype=torch.uint8)[:, None, None]).all()
 

@@ -19,11 +19,11 @@ from lightning_gen.diffusion.times import discrete_times, level_times, path_time
 from lightning_gen.errors import InputError
 from lightning_gen.images import to_float, to_uint8
 from lightning_gen.inspection import Subject
-from lightning_gen.inspection.denoising import StepwiseModel, denoising, evenly, walked
-from lightning_gen.inspection.inpaint import filled, inpaint, known_pixels
+from lightning_gen.inspection.denoising import DenoisingModel, denoising, evenly_spaced, sample_trajectory
+from lightning_gen.inspection.inpaint import inpaint, inpaint_batch, known_pixels
 from lightning_gen.inspection.interpolate import interpolate
-from lightning_gen.inspection.neighbours import draw
-from lightning_gen.inspection.reconstruct import from_noise, reconstruct, time_of
+from lightning_gen.inspection.neighbours import draw_samples
+from lightning_gen.inspection.reconstruct import add_and_remove_noise, reconstruct, time_at_level
 from lightning_gen.models.autoencoders.vae import VAE
 from lightning_gen.models.diffusion.ddpm import DDPM
 from lightning_gen.models.diffusion.edm import EDM
@@ -303,9 +303,9 @@ def test_the_flow_is_entered_where_there_is_hardly_noise_and_follows_the_adaptiv
 @pytest.mark.parametrize("kind", KINDS)
 def test_capabilities(kind):
     model = exact_model(kind)
-    assert all(isinstance(model, what) for what in (Encoder, Decoder, LatentGenerator, StepwiseModel))
+    assert all(isinstance(model, what) for what in (Encoder, Decoder, LatentGenerator, DenoisingModel))
     assert not isinstance(model, Reconstructor)
-    assert not isinstance(VAE(SHAPE), StepwiseModel)
+    assert not isinstance(VAE(SHAPE), DenoisingModel)
 
 
 def test_the_strip_of_a_training_run_encodes_nothing(tmp_path):
@@ -321,7 +321,7 @@ def test_the_strip_of_a_training_run_encodes_nothing(tmp_path):
 def test_the_way_shows_the_samplers_images_and_the_denoisers(data):
     model = exact_model(ExactEDM, sampler="heun", steps=6)
     subject = Subject(model, data, seed=3)
-    way = walked(subject, range(2, 5), None, range(7))
+    way = sample_trajectory(subject, range(2, 5), None, range(7))
     noisy = 80.0 * torch.cat([torch.randn(1, *SHAPE, generator=one) for one in image_generators(3, range(2, 5))])
     sampler = Heun().bind(model.process, model.network, lambda: pytest.fail("draws"))
     times = model.timesteps(model.sampling)
@@ -358,9 +358,9 @@ def test_the_picture_has_a_row_an_image_and_a_column_a_step(data, kind, tmp_path
 
 
 def test_many_steps_are_shown_evenly():
-    assert evenly(11, 11) == evenly(11, 50) == [*range(11)]
-    assert evenly(251, 6) == [0, 50, 100, 150, 200, 250]
-    assert evenly(2, 5) == [0, 1]
+    assert evenly_spaced(11, 11) == evenly_spaced(11, 50) == [*range(11)]
+    assert evenly_spaced(251, 6) == [0, 50, 100, 150, 200, 250]
+    assert evenly_spaced(2, 5) == [0, 1]
 
 
 def test_a_conditional_model_draws_its_classes_in_turn_or_those_asked_for(data):
@@ -395,7 +395,7 @@ def test_a_level_is_the_share_of_noise_of_every_model(data, kind):
     assert found.picture.shape == (3, 8 + 7 * (SIDE + 1 + 8), whole.picture.shape[2])
     subject = Subject(model, data, seed=5)
     batch = subject.first("test", 4)
-    noisy, _ = from_noise(subject, batch, range(4), time_of(model, 0.3))
+    noisy, _ = add_and_remove_noise(subject, batch, range(4), time_at_level(model, 0.3))
     noise = torch.cat([torch.randn(1, *SHAPE, generator=one) for one in image_generators(5, range(4))])
     wanted = to_uint8(0.7 * batch.images + 0.3 * noise).int()
     assert (noisy.int() - wanted).abs().max() <= 4  # the level is one of a thousand
@@ -405,7 +405,7 @@ def test_all_noise_gives_samples_and_next_to_none_the_images(data):
     model = exact_model(ExactFlow, sampler="ancestral", steps=30)
     subject = Subject(model, data)
     batch = subject.first("test", 4)
-    drawn = from_noise(subject, batch, range(4), time_of(model, 1.0))[1]
+    drawn = add_and_remove_noise(subject, batch, range(4), time_at_level(model, 1.0))[1]
     assert drawn.equal(to_uint8(model.sample(4, generator=image_generators(0, range(4)))))
     numbers = reconstruct(subject, num=4, level=[1e-9]).numbers
     assert 0 < numbers["noise"][0] < 0.01
@@ -419,7 +419,7 @@ def test_every_sampler_draws_back_from_any_level(data, sampler):
     images = drawn_from(model, 8)
     batch = Subject(model, data).first("test", 8)._replace(images=images)
     for level in (1e-6, 0.3, 1.0):
-        drawn = from_noise(Subject(model, data), batch, range(8), time_of(model, level))[1]
+        drawn = add_and_remove_noise(Subject(model, data), batch, range(8), time_at_level(model, level))[1]
         error = (drawn.double() - to_uint8(images)).div(127.5).square().mean().sqrt().item()
         assert error < {1e-6: 0.01, 0.3: 0.4, 1.0: 0.55}[level]
     assert error > 0.3  # of independent draws sqrt(2) times the deviation
@@ -428,7 +428,7 @@ def test_every_sampler_draws_back_from_any_level(data, sampler):
 def test_a_conditional_model_is_told_the_images_class(data):
     model = exact_model(ExactFlow, conditional=True, steps=10)
     batch = Subject(model, data).first("test", 8)
-    drawn = from_noise(Subject(model, data), batch, range(8), 1.0)[1]
+    drawn = add_and_remove_noise(Subject(model, data), batch, range(8), 1.0)[1]
     classes = torch.eye(10)[batch.labels]
     assert (to_float(drawn) - model.mean(classes)).mean((1, 2, 3)).abs().max() < 0.1
 
@@ -441,13 +441,13 @@ def test_known_pixels_come_back_as_they_were_and_the_others_as_the_model_has_the
     subject = Subject(model, data)
     truth = data.image_set("test")[:6]
     known = known_pixels("box", 0.4, SHAPE, image_generators(0, range(6)))
-    first, second = (filled(subject, subject.first("test", 6), known, range(6), i, 1, 3) for i in range(2))
+    first, second = (inpaint_batch(subject, subject.first("test", 6), known, range(6), i, 1, 3) for i in range(2))
     assert first[known].equal(truth[known])
     unknown = (to_float(first) - model.mean(None))[~known]
     assert unknown.mean().abs() < 0.03
     assert unknown.std().item() == pytest.approx(0.3, rel=0.2)
     assert not first.equal(second)
-    mates = filled(subject, subject.batch(data.image_set("test"), range(4, 6)), known[4:], range(4, 6), 0, 1, 3)
+    mates = inpaint_batch(subject, subject.batch(data.image_set("test"), range(4, 6)), known[4:], range(4, 6), 0, 1, 3)
     assert mates.equal(first[4:])
 
 
@@ -529,7 +529,7 @@ def test_interpolation_goes_along_arcs_between_noises_or_between_images_if_asked
 def test_samples_for_neighbours_are_of_all_classes(data):
     model = exact_model(ExactFlow, conditional=True, steps=5)
     model.std = 1e-3
-    drawn = to_float(draw(Subject(model, data, batch_size=7), 20))
+    drawn = to_float(draw_samples(Subject(model, data, batch_size=7), 20))
     wanted = model.mean(torch.eye(10)[torch.arange(20) % 10])
     torch.testing.assert_close(drawn, wanted.expand_as(drawn), atol=0.02, rtol=0)
 
@@ -589,16 +589,16 @@ def test_inspections_leave_pictures_and_numbers(runs, run, what, ends, tmp_path,
 @pytest.mark.parametrize(
     ("run", "what", "words"),
     [
-        ("vae", ["denoising"], ["VAE does not draw step by step"]),
-        ("vae", ["inpaint"], ["VAE does not draw step by step"]),
-        ("vae", ["reconstruct", "--level", "0.5"], ["--level is for models that draw step by step", "VAE"]),
+        ("vae", ["denoising"], ["VAE does not generate images iteratively"]),
+        ("vae", ["inpaint"], ["VAE does not generate images iteratively"]),
+        ("vae", ["reconstruct", "--level", "0.5"], ["--level is for iterative models", "VAE"]),
         ("flow", ["denoising", "--labels", "3"], ["--labels is given", "FlowMatching is not conditional"]),
         ("edm", ["denoising", "--labels", "3", "10"], ["--labels is [3, 10]", "0 to 9"]),
         ("flow", ["denoising", "--sampler", "adaptive"], ["adaptive chooses its own steps", "euler"]),
         ("flow", ["denoising", "--columns", "1"], ["--columns is 1", "at least 2"]),
         ("flow", ["denoising", "--num", "0"], ["--num is 0", "at least 1"]),
-        ("flow", ["reconstruct", "--level", "0"], ["--level is [0.0]", "up to 1"]),
-        ("flow", ["reconstruct", "--level", "0.5", "1.5"], ["--level is [0.5, 1.5]", "up to 1"]),
+        ("flow", ["reconstruct", "--level", "0"], ["--level is [0.0]", "in (0, 1]"]),
+        ("flow", ["reconstruct", "--level", "0.5", "1.5"], ["--level is [0.5, 1.5]", "in (0, 1]"]),
         ("flow", ["reconstruct", "--level", "nan"], ["level"]),
         ("flow", ["inpaint", "--sampler", "adaptive"], ["adaptive", "chooses its own"]),
         ("flow", ["inpaint", "--mask", "middle"], ["mask", "middle"]),
@@ -612,7 +612,7 @@ def test_inspections_leave_pictures_and_numbers(runs, run, what, ends, tmp_path,
         ("ddpm", ["traverse", "--sampler", "ancestral"], ["ancestral draws fresh noise"]),
         ("flow", ["manifold"], ["manifold needs 2 latents, this model has 256"]),
         ("flow", ["compress"], ["latents of FlowMatching are noise", "autoencoder"]),
-        ("flow", ["denoise"], ["FlowMatching removes noise step by step", "reconstruct", "denoising"]),
+        ("flow", ["denoise"], ["FlowMatching removes noise iteratively", "reconstruct", "denoising"]),
         ("flow", ["anomaly", "--against", "noise"], ["FlowMatching reconstructs no images", "autoencoder"]),
         ("flow", ["anomaly", "--against", "noise", "--score", "elbo"], ["FlowMatching has no ELBO"]),
     ],

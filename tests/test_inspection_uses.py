@@ -190,12 +190,12 @@ def test_left_out_classes_are_the_anomalies(data, without_four):
         "was trained on class 4" in line for line in anomaly(Subject(Blank(), data), anomalous_class=[4]).summary
     )
     normal, strange = normal_and_anomalous(subject, None, None, [5], 10_000)
-    assert (len(normal.chosen), len(strange.chosen)) == (
+    assert (len(normal.indices), len(strange.indices)) == (
         sum((data.image_set("test").labels != wrong).sum() for wrong in (4, 5)) - 360,
         (data.image_set("test").labels == 5).sum(),
     )
-    assert len(normal_and_anomalous(subject, "noise", None, None, 10_000)[0].chosen) == len(strange.chosen) + len(
-        normal.chosen
+    assert len(normal_and_anomalous(subject, "noise", None, None, 10_000)[0].indices) == len(strange.indices) + len(
+        normal.indices
     )
 
 
@@ -203,7 +203,7 @@ def test_a_folder_is_brought_to_the_models_shape(data, tmp_path):
     for i in range(5):
         save_png(torch.full((3, 20, 30), 50 * i, dtype=torch.uint8), tmp_path / "grey" / f"{i}.png")
     part = normal_and_anomalous(Subject(Blank(), data), str(tmp_path / "grey"), None, None, 10)[1]
-    images = part.images[np.asarray(part.chosen)]
+    images = part.images[np.asarray(part.indices)]
     assert images.shape == (5, *SHAPE)
     assert sorted(images[:, 0, 0, 0].tolist()) == [0, 50, 100, 150, 200]
 
@@ -222,10 +222,10 @@ def test_noise_is_a_function_of_its_number_and_joined_sets_keep_their_order(data
 def test_parts_of_a_set(data):
     test = data.image_set("test")
     assert test.labels is not None
-    assert set(test.labels[list(of_classes(test, [3, 5]).chosen)]) == {3, 5}
-    assert set(test.labels[list(without_classes(test, [3, 5]).chosen)]) == {0, 1, 2, 4, 6, 7, 8, 9}
-    assert whole(test).at_most(4).chosen == [0, 90, 180, 270]
-    assert whole(test).at_most(400).chosen == list(range(360))
+    assert set(test.labels[list(of_classes(test, [3, 5]).indices)]) == {3, 5}
+    assert set(test.labels[list(without_classes(test, [3, 5]).indices)]) == {0, 1, 2, 4, 6, 7, 8, 9}
+    assert whole(test).at_most(4).indices == [0, 90, 180, 270]
+    assert whole(test).at_most(400).indices == list(range(360))
 
 
 def test_scores_that_are_not_finite_are_refused(data):
@@ -352,7 +352,7 @@ def test_nearest_rows_are_those_of_a_full_search():
     queries = torch.cat([rows[[17, 99]], torch.randint(0, 256, (5, 30), generator=generator).double()])
     nearest = Nearest(queries, 3)
     for chunk in rows.split(7):
-        nearest.see(chunk)
+        nearest.update(chunk)
     distances, indices = torch.cdist(queries, rows).square().topk(3, largest=False)
     assert nearest.indices.equal(indices)
     torch.testing.assert_close(nearest.distances, distances)
@@ -396,7 +396,7 @@ def test_a_model_that_shows_training_images_is_found_out(data):
         assert (figures["samples_median"], figures["samples_mean"], figures["ratio"]) == (0, 0, 0)
         assert figures["samples_nearer"] == 1
         assert figures["test_median"] > 0
-    assert sum("memorising" in line for line in findings.summary) == 2
+    assert sum("memorised" in line for line in findings.summary) == 2
     side = 48
     sample, nearest = (findings.picture[:, -(2 * side + 3) - 7 :, left:][:, :side, :side] for left in (17, 17 + 58))
     assert sample.shape == nearest.shape
@@ -412,7 +412,7 @@ def test_test_images_are_the_yardstick(data):
         assert figures["ratio"] == 1
         assert figures["samples_mean"] == figures["test_mean"]
         assert figures["samples_nearer"] == pytest.approx(0.01, abs=0.002)
-    assert not any("memorising" in line for line in findings.summary)
+    assert not any("memorised" in line for line in findings.summary)
     train, test = (zero_to_one(data, split).flatten(1) for split in ("train", "test"))
     expected = torch.cdist(test, train).square().amin(1)
     assert findings.numbers["pixels"]["test_median"] == pytest.approx(np.median(expected))

@@ -1,7 +1,7 @@
-"""What people use a trained model for: pictures and numbers of one checkpoint, for ``python -m lightning_gen inspect``.
+"""Pictures and numbers of one checkpoint, for ``python -m lightning_gen inspect``.
 
-An inspection is a function from a :class:`Subject` and its own options to :class:`Findings`; it asks the model for a
-capability, never for its name.
+An inspection is a function from a :class:`Subject` and its own options to :class:`Findings`. It tests the model for
+capabilities, never for its class.
 """
 
 from lightning_gen.inspection.findings import Findings

@@ -1,4 +1,4 @@
-"""An anomaly score for each image, and how well it tells what the model has not learned."""
+"""Anomaly scores of images, and how well they separate images unlike the training data."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +14,13 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc, binary_average_precision
 
+from lightning_gen.checks import check_at_least
 from lightning_gen.data import ImageData, datasets
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation import UniformNoise
 from lightning_gen.images import to_uint8
-from lightning_gen.inspection.findings import Block, Findings, below, picture_of, strip, table
-from lightning_gen.inspection.subject import Part, Subject, at_least, of_classes, whole, without_classes
+from lightning_gen.inspection.findings import Block, Findings, render_figure, stack_vertically, strip, table
+from lightning_gen.inspection.subject import Subject, Subset, of_classes, whole, without_classes
 from lightning_gen.noise import image_generators
 from lightning_gen.types import (
     Batch,
@@ -43,12 +44,12 @@ class NoiseImages:
 
     Attributes:
         image_shape: (channels, height, width).
-        num: how many images.
-        seed: of the noise.
-        binarized: whether pixels are black or white, as those of a binarised dataset are.
-        name: what it is.
-        key: noise has no content to hash.
-        labels: none.
+        num: number of images.
+        seed: seed of the noise.
+        binarized: whether pixels are black or white, as in a binarised dataset.
+        name: name for messages.
+        key: a constant, because noise has no content to hash.
+        labels: None.
     """
 
     image_shape: ImageShape
@@ -70,13 +71,13 @@ class NoiseImages:
 
 @dataclass
 class JoinedImages:
-    """Several image sets one after the other.
+    """Concatenation of image sets with images of one shape.
 
     Attributes:
-        parts: the sets, of images of one shape.
-        name: of the whole.
-        key: hash of its content.
-        labels: none are kept.
+        parts: the sets.
+        name: name for messages.
+        key: hash of the content.
+        labels: None.
     """
 
     parts: Sequence[ImageSet]
@@ -86,42 +87,41 @@ class JoinedImages:
 
     @cached_property
     def starts(self) -> npt.NDArray[np.int64]:
-        """The number of each part's first image, and of all."""
+        """Index of each part's first image, followed by the total number."""
         return np.cumsum([0, *map(len, self.parts)])
 
     def __len__(self) -> int:
         return int(self.starts[-1])
 
     def __getitem__(self, index: Index) -> StoredImages:
-        chosen = np.arange(len(self))[index]
-        which = np.searchsorted(self.starts, chosen, side="right") - 1
-        one_by_one = zip(which.tolist(), (chosen - self.starts[which]).tolist(), strict=True)
-        return torch.cat([self.parts[part][i : i + 1] for part, i in one_by_one])
+        indices = np.arange(len(self))[index]
+        part_of = np.searchsorted(self.starts, indices, side="right") - 1
+        pairs = zip(part_of.tolist(), (indices - self.starts[part_of]).tolist(), strict=True)
+        return torch.cat([self.parts[part][i : i + 1] for part, i in pairs])
 
 
 def normal_and_anomalous(
     subject: Subject, against: str | None, against_root: str | None, classes: Sequence[int] | None, num: int
-) -> tuple[Part, Part]:
-    """Find the normal images and the anomalies.
+) -> tuple[Subset, Subset]:
+    """Select the normal images and the anomalies.
 
     Args:
         subject: model and data.
-        against: where the anomalies come from: ``noise``, a dataset, a folder or zip; None for some classes of the
-            data's own.
-        against_root: where that dataset lies; where the model's own does when None.
-        classes: the classes whose test images are the anomalies; those that were left out of the training when None.
-        num: how many images of each there are to be, at most.
+        against: source of the anomalies: ``noise``, a dataset, a folder or zip; None for classes of the model's
+            dataset.
+        against_root: root of that dataset; None for the root of the model's dataset.
+        classes: classes whose test images are the anomalies; None for those left out of the training.
+        num: maximum number of images of each kind.
 
     Returns:
-        The test images of the classes that are neither asked for as anomalies nor were left out of the training, and
-        the anomalies.
+        The test images of the classes that are neither anomalies nor left out of the training, and the anomalies.
 
     Raises:
-        InputError: when there is not one source of anomalies, or it is missing.
+        InputError: if there is no source of anomalies or more than one, or it does not exist.
     """
     data = subject.data
     if against is not None and classes is not None:
-        raise InputError("--against and --anomalous_class both say what the anomalies are; name one of them")
+        raise InputError("--against and --anomalous_class both set the anomalies; use one of them")
     test = data.image_set("test")
     if against is not None:
         anomalies = foreign_images(subject, against, against_root, num)
@@ -138,43 +138,41 @@ def normal_and_anomalous(
         raise InputError(f"--anomalous_class: there is no class {wrong[0]}, only 0 to {data.num_classes - 1}")
     parts = without_classes(test, {*classes, *data.leave_out}), of_classes(test, classes)
     for part in parts:
-        if not part.chosen:
-            raise InputError(
-                f"--anomalous_class {classes} leaves no images of {part.name}; name fewer or other classes"
-            )
+        if not part.indices:
+            raise InputError(f"--anomalous_class {classes} leaves no images of {part.name}; use fewer or other classes")
     return parts[0].at_most(num), parts[1].at_most(num)
 
 
-def foreign_images(subject: Subject, against: str, root: str | None, num: int) -> Part:
-    """Images that are not of the model's dataset, brought to the model's image shape.
+def foreign_images(subject: Subject, against: str, root: str | None, num: int) -> Subset:
+    """Images from outside the model's dataset, converted to the model's image shape.
 
     Args:
-        subject: the model and how its own data is treated.
+        subject: model and data.
         against: ``noise``, a dataset (its test split), or a folder or zip (all of its images).
-        root: where the dataset lies.
-        num: how many images of noise to draw.
+        root: root of the dataset.
+        num: number of images of noise.
 
     Returns:
         The images.
 
     Raises:
-        InputError: when there is no such source.
+        InputError: if the source does not exist.
     """
     shape, binarize = subject.model.image_shape, subject.data.binarize
     if against == NOISE:
         noise = NoiseImages(shape, num, subject.seed, binarize is not None)
         return whole(noise)
-    known = against in DATASETS
-    if not known and not Path(against).expanduser().exists():
+    is_dataset = against in DATASETS
+    if not is_dataset and not Path(against).expanduser().exists():
         raise InputError(f"--against {against}: no folder or zip, and none of {NOISE}, {', '.join(DATASETS)}")
     data = ImageData(
-        against if known else "folder",
-        root=(root or str(subject.data.root)) if known else against,
+        against if is_dataset else "folder",
+        root=(root or str(subject.data.root)) if is_dataset else against,
         image_size=shape[1],
         channels=shape[0],
         binarize=binarize,
     )
-    if known:
+    if is_dataset:
         return whole(data.image_set("test"))
     splits = {images.key: images for images in map(data.image_set, ("train", "val", "test"))}
     return whole(JoinedImages([*splits.values()], Path(against).name, " ".join(splits)))
@@ -184,12 +182,12 @@ Score = Literal["error", "elbo"]
 Scores = Float64[Tensor, " _"]
 AXES = {"error": "squared error of the reconstruction", "elbo": "negative ELBO in nats"}
 BINS = 40
-FAR = 20
-"""Where a score is so many times the first set's median, the axis is logarithmic."""
+LOG_RATIO = 20
+"""The axis is logarithmic if the largest score exceeds this multiple of the first set's median."""
 
 
-class Measured(NamedTuple):
-    """AUROC and average precision, both in [0, 1], the anomalies being what is to be found."""
+class Detection(NamedTuple):
+    """AUROC and average precision in [0, 1], with the anomalies as the positive class."""
 
     auroc: float
     average_precision: float
@@ -206,139 +204,118 @@ def anomaly(
     num: int = 10_000,
     shown: int = 8,
 ) -> Findings:
-    """Score images by how badly the model knows them, and see how well that finds anomalies.
+    """Compute anomaly scores of images, and measure how well they detect anomalies.
 
         error: sum (u - v)^2, u and v in [0, 1] the image and its reconstruction
         elbo: -1/K sum_k log p(x, z_k) / q(z_k | x), z_k ~ q(z | x), in nats, K the number of samples
 
-    A conditional model is not told an image's class: its score is the least over all classes. Images above the
-    threshold, a percentile of the training images' scores, count as found. Of a model that has learned the anomalies,
-    too, the numbers say nothing: train it without them (``--data.leave_out``).
+    The score of a conditional model is the minimum over all classes. Images above the threshold, a percentile of the
+    training images' scores, count as detected. The numbers are meaningless for a model that was trained on the
+    anomalies: train it without them (``--data.leave_out``).
 
     Args:
         subject: model and data.
-        against: what the anomalies are: noise (uniform), another dataset (its test split) by its name, or a folder or
-            zip of images; all are brought to the model's image shape. Where neither this nor anomalous_class is given,
-            the classes that training left out.
-        against_root: where that dataset lies; where the model's own does when not given.
-        anomalous_class: the class, or the classes, whose test images are the anomalies.
+        against: the anomalies: noise (uniform), another dataset (its test split) by its name, or a folder or zip of
+            images, converted to the model's image shape. Default without anomalous_class: the classes left out of the
+            training.
+        against_root: root of that dataset (default: the root of the model's dataset).
+        anomalous_class: the class, or classes, whose test images are the anomalies.
         score: error (of the reconstruction) or elbo (negative, for models with a likelihood).
-        samples: latents that are drawn for each image's ELBO.
-        percentile: of the training images' scores, which is the threshold.
-        num: images of each kind at most, evenly spaced over the set where it has more.
-        shown: images in a strip of the picture.
+        samples: number of latents per image for the ELBO.
+        percentile: percentile of the training images' scores that is the threshold.
+        num: maximum number of images of each kind, evenly spaced over the set.
+        shown: number of images per strip of the picture.
 
     Returns:
-        Histograms of the scores with the threshold, and below them the images with the lowest and with the highest
-        scores above their reconstructions; AUROC, average precision (the anomalies being what is to be found),
-        threshold, and the shares of images above it.
+        Histograms of the scores with the threshold, and below them the images with the lowest and the highest scores
+        above their reconstructions; AUROC, average precision (with the anomalies as the positive class), threshold, and
+        the fractions of images above it.
 
     Raises:
-        InputError: when the model gives no such score, or the anomalies cannot be found.
+        InputError: if the model does not provide the score, or there are no anomalies.
     """
     if score == "error":
-        subject.need(Reconstructor, "reconstructs no images, so that there is no error; take an autoencoder")
+        subject.require(Reconstructor, "reconstructs no images, so there is no error; use an autoencoder")
     else:
-        subject.need(LikelihoodModel, "has no ELBO; take --score error or a variational autoencoder")
-    at_least(1, samples=samples, num=num, shown=shown)
+        subject.require(LikelihoodModel, "has no ELBO; use --score error or a variational autoencoder")
+    check_at_least(1, prefix="--", samples=samples, num=num, shown=shown)
     if not 0 <= percentile <= 100:
         raise InputError(f"--percentile is {percentile:g}; it must lie between 0 and 100, such as 95")
-    normal, strange = normal_and_anomalous(subject, against, against_root, anomalous_class, num)
-    learned = whole(subject.data.image_set("train")).at_most(num)
-    known, usual, unusual = (scores_of(subject, part, score, samples) for part in (learned, normal, strange))
-    threshold = float(np.percentile(known.numpy(), percentile))
-    found = measure(usual, unusual)
-    above = [(part > threshold).double().mean().item() for part in (usual, unusual)]
+    normal, anomalies = normal_and_anomalous(subject, against, against_root, anomalous_class, num)
+    train = whole(subject.data.image_set("train")).at_most(num)
+    train_scores, normal_scores, anomaly_scores = (
+        scores_of(subject, part, score, samples) for part in (train, normal, anomalies)
+    )
+    threshold = float(np.percentile(train_scores.numpy(), percentile))
+    detection = measure(normal_scores, anomaly_scores)
+    above = [(part > threshold).double().mean().item() for part in (normal_scores, anomaly_scores)]
     numbers: dict[str, Any] = {
         "score": score,
         "normal": normal.name,
-        "anomalies": strange.name,
-        **found._asdict(),
+        "anomalies": anomalies.name,
+        **detection._asdict(),
         "percentile": percentile,
         "threshold": threshold,
         "normal_above": above[0],
         "anomalous_above": above[1],
-        "num_train": len(known),
-        "num_normal": len(usual),
-        "num_anomalous": len(unusual),
+        "num_train": len(train_scores),
+        "num_normal": len(normal_scores),
+        "num_anomalous": len(anomaly_scores),
     }
-    blocks = [extremes(subject, *pair, shown) for pair in ((normal, usual), (strange, unusual))]
+    blocks = [extremes(subject, *pair, shown) for pair in ((normal, normal_scores), (anomalies, anomaly_scores))]
     images = table(blocks, ("normal", "anomalies"), ("lowest scores, above their reconstructions", "highest scores"))
-    named = {f"{learned.name} ({len(known)})": known, f"normal: {normal.name} ({len(usual)})": usual}
-    named |= {f"anomalies: {strange.name} ({len(unusual)})": unusual}
-    line = f"threshold: percentile {percentile:g} of {learned.name}"
-    chart = histograms(named, threshold, line, score, found.auroc, images.shape[2])
+    named = {
+        f"{train.name} ({len(train_scores)})": train_scores,
+        f"normal: {normal.name} ({len(normal_scores)})": normal_scores,
+    }
+    named |= {f"anomalies: {anomalies.name} ({len(anomaly_scores)})": anomaly_scores}
+    line = f"threshold: percentile {percentile:g} of {train.name}"
+    chart = histograms(named, threshold, line, score, detection.auroc, images.shape[2])
     return Findings(
-        below(picture_of(chart), images),
+        stack_vertically(render_figure(chart), images),
         numbers,
         summary=(
-            f"{strange.name} ({len(unusual)} images) against {normal.name} ({len(usual)}), by {AXES[score]}",
-            f"AUROC {found.auroc:.4f}, average precision {found.average_precision:.4f}",
-            f"above {threshold:.2f}, percentile {percentile:g} of {len(known)} training images: "
+            f"{anomalies.name} ({len(anomaly_scores)} images) against {normal.name} ({len(normal_scores)}), "
+            f"by {AXES[score]}",
+            f"AUROC {detection.auroc:.4f}, average precision {detection.average_precision:.4f}",
+            f"above {threshold:.2f}, percentile {percentile:g} of {len(train_scores)} training images: "
             f"{above[0]:.1%} of the normal images, {above[1]:.1%} of the anomalies",
-            *unlearned(subject, anomalous_class),
+            *trained_on_anomalies(subject, anomalous_class),
         ),
     )
 
 
-def unlearned(subject: Subject, classes: list[int] | None) -> list[str]:
-    """A word of warning where the model was trained on what are to be anomalies."""
+def trained_on_anomalies(subject: Subject, classes: list[int] | None) -> list[str]:
+    """A warning if the model was trained on a class of the anomalies; else no lines."""
     seen = sorted({*(classes or ())} - {*subject.data.leave_out})
     return [f"the model was trained on class {seen[0]}: train one with --data.leave_out {seen}"] if seen else []
 
 
-def scores_of(subject: Subject, part: Part, score: Score, samples: int) -> Scores:
-    """Score images.
-
-    Args:
-        subject: the model.
-        part: the images.
-        score: which.
-        samples: latents for each image's ELBO.
-
-    Returns:
-        A score for each, on the CPU; the larger, the less the model knows the image.
-
-    Raises:
-        InputError: when a score is not finite.
-    """
+def scores_of(subject: Subject, part: Subset, score: Score, samples: int) -> Scores:
+    """Anomaly scores of images on the CPU, higher for more anomalous images; ``InputError`` if one is not finite."""
     parts = []
-    for batch in subject.batches(part.images, part.chosen):
+    for batch in subject.batches(part.images, part.indices):
         parts.append(best_reconstruction(subject, batch)[1] if score == "error" else elbo(subject, batch, samples))
     scores = torch.cat(parts)
-    if broken := int((~scores.isfinite()).sum()):
-        raise InputError(f"the scores of {broken} of {len(scores)} images of {part.name} are not finite numbers")
+    if num_invalid := int((~scores.isfinite()).sum()):
+        raise InputError(f"the scores of {num_invalid} of {len(scores)} images of {part.name} are not finite numbers")
     return scores
 
 
 def best_reconstruction(subject: Subject, batch: Batch) -> tuple[Images, Scores]:
-    """Reconstruct images; by a conditional model, each as the class that fits it best.
+    """Reconstructions of images, and the squared error of each in [0, 1], summed over pixels.
 
-    Args:
-        subject: a ``Reconstructor``.
-        batch: the images.
-
-    Returns:
-        The reconstructions, and the squared error of each in [0, 1], summed over pixels.
+    A conditional model reconstructs each image with the class of the smallest error.
     """
     images = batch.images
     tries = torch.stack([subject.model.reconstruct(images, labels=labels) for labels in every_class(subject, batch)])
     errors = (tries - images).cpu().double().div(2).square().flatten(2).sum(2)  # (classes, images)
-    least, best = errors.min(0)
-    return tries[best.to(tries.device), torch.arange(len(images), device=tries.device)], least
+    lowest, best = errors.min(0)
+    return tries[best.to(tries.device), torch.arange(len(images), device=tries.device)], lowest
 
 
 def elbo(subject: Subject, batch: Batch, samples: int) -> Scores:
-    """The negative ELBO of images; by a conditional model, of the class that fits each best.
-
-    Args:
-        subject: a ``LikelihoodModel``.
-        batch: the images.
-        samples: latents for each.
-
-    Returns:
-        Nats.
-    """
+    """Negative ELBO of images in nats, of ``samples`` latents each; the minimum over the classes if conditional."""
     weights = [
         subject.model.log_weights(batch.images, samples, labels=labels) for labels in every_class(subject, batch)
     ]
@@ -346,73 +323,54 @@ def elbo(subject: Subject, batch: Batch, samples: int) -> Scores:
 
 
 def every_class(subject: Subject, batch: Batch) -> list[Labels | None]:
-    """Each class of a conditional model as labels of a batch; None alone for an unconditional one."""
+    """Labels of a batch for each class of a conditional model; [None] for an unconditional one."""
     count = len(batch.images)
     labels = [torch.full((count,), i, device=batch.images.device) for i in range(subject.model.num_classes)]
     return [*labels] or [None]
 
 
-def measure(normal: Scores, anomalous: Scores) -> Measured:
-    """How well scores tell anomalies from normal images.
-
-    Args:
-        normal: scores of normal images.
-        anomalous: scores of anomalies.
-
-    Returns:
-        AUROC, 0.5 where the scores tell nothing, and average precision, then the share of anomalies.
-    """
-    # torchmetrics would put scores outside [0, 1] through a sigmoid, which is 1 for all that are large; their order
-    # is all that counts
+def measure(normal: Scores, anomalous: Scores) -> Detection:
+    """AUROC and average precision of scores; for random scores 0.5 and the fraction of anomalies."""
+    # torchmetrics applies a sigmoid, which saturates, to scores outside [0, 1]; both measures depend on ranks only
     _, order = torch.cat([normal, anomalous]).unique(return_inverse=True)
     ranks = order.double() / max(1, int(order.max()))
     truth = torch.cat([torch.zeros(len(normal)), torch.ones(len(anomalous))]).long()
-    return Measured(binary_auroc(ranks, truth).item(), binary_average_precision(ranks, truth).item())
+    return Detection(binary_auroc(ranks, truth).item(), binary_average_precision(ranks, truth).item())
 
 
-def extremes(subject: Subject, part: Part, scores: Scores, shown: int) -> list[Block]:
-    """The images with the lowest and with the highest scores, above their reconstructions where there are such.
-
-    Args:
-        subject: the model.
-        part: the images.
-        scores: of all of them.
-        shown: how many of each kind.
-
-    Returns:
-        Two pictures.
-    """
+def extremes(subject: Subject, part: Subset, scores: Scores, shown: int) -> list[Block]:
+    """Two pictures: the images with the lowest and with the highest scores, above their reconstructions, if any."""
     order = scores.argsort(stable=True).tolist()
     blocks = []
-    for places in (order[:shown], order[: -shown - 1 : -1]):
-        batch = subject.batch(part.images, [part.chosen[i] for i in places])
+    for indices in (order[:shown], order[: -shown - 1 : -1]):
+        batch = subject.batch(part.images, [part.indices[i] for i in indices])
         rows = [batch.images]
         if isinstance(subject.model, Reconstructor):
             rows.append(best_reconstruction(subject, batch)[0])
-        blocks.append(strip(to_uint8(torch.cat(rows)).cpu(), len(places)))
+        blocks.append(strip(to_uint8(torch.cat(rows)).cpu(), len(indices)))
     return blocks
 
 
 def histograms(
     scores: Mapping[str, Scores], threshold: float, name: str, score: Score, auroc: float, width: int
 ) -> Figure:
-    """Draw the scores of several sets over one another.
+    """Histograms of the scores of several sets.
 
     Args:
-        scores: by the sets' names; the first is drawn as an outline.
-        threshold: drawn as a line.
-        name: the threshold's.
-        score: which score it is.
-        auroc: for the title.
-        width: of the picture, in pixels.
+        scores: scores by set; the first is drawn as an outline.
+        threshold: position of a vertical line.
+        name: label of the threshold.
+        score: the kind of score.
+        auroc: AUROC for the title.
+        width: width of the figure in pixels.
 
     Returns:
-        The chart.
+        The figure.
     """
-    every = torch.cat([*scores.values()])
-    low, high = float(every.min()), float(every.max())
-    far = low > 0 and high > FAR * float(next(iter(scores.values())).median())
-    edges = (np.geomspace if far else np.linspace)(low, high, BINS + 1)
+    combined = torch.cat([*scores.values()])
+    low, high = float(combined.min()), float(combined.max())
+    logarithmic = low > 0 and high > LOG_RATIO * float(next(iter(scores.values())).median())
+    edges = (np.geomspace if logarithmic else np.linspace)(low, high, BINS + 1)
     if low == high:
         edges = np.linspace(low - 0.5, high + 0.5, BINS + 1)
     figure = Figure(figsize=(max(width, 640) / 100, 3.4), dpi=100, layout="constrained")
@@ -425,7 +383,7 @@ def histograms(
     for (label, values), style in zip(scores.items(), styles, strict=True):
         axes.hist(values.numpy(), edges.tolist(), weights=np.full(len(values), 1 / len(values)), label=label, **style)
     axes.axvline(threshold, color="black", linestyle="--", linewidth=1, label=name)
-    if far:
+    if logarithmic:
         axes.set_xscale("log")
     axes.set(xlabel=AXES[score], ylabel="share of images", title=f"AUROC {auroc:.4f}")
     figure.legend(loc="outside upper center", ncols=2, fontsize=8, frameon=False)

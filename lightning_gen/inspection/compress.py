@@ -1,4 +1,4 @@
-"""What a model's latents cost in bytes, and what a JPEG of as many bytes looks like."""
+"""The size of latents in bytes, compared with JPEG at equal size."""
 
 import math
 from io import BytesIO
@@ -9,35 +9,24 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
+from lightning_gen.checks import check_at_least
 from lightning_gen.errors import InputError
 from lightning_gen.images import to_uint8
 from lightning_gen.inspection.findings import Findings, as_tensor, strip, table
-from lightning_gen.inspection.subject import Subject, at_least
+from lightning_gen.inspection.subject import Subject
 from lightning_gen.losses.image_quality import SSIM_MIN_SIDE, mse, psnr, ssim
 from lightning_gen.types import Batch, Decoder, Encoder, Images, IterativeGenerator, StoredImages, Tokenizer
 
 
 class Quality(NamedTuple):
-    """PSNR in dB of the mean squared error in [0, 1], at most 100, and the mean SSIM in [-1, 1]."""
+    """PSNR in dB of the mean squared error over all images, at most 100, and mean SSIM in [-1, 1]."""
 
     psnr: float
     ssim: float
 
 
 def quality(images: StoredImages, again: StoredImages, batch_size: int) -> Quality:
-    """Compare images with their reconstructions.
-
-    SSIM is that of Wang et al. 2004 (https://doi.org/10.1109/TIP.2003.819861): a Gaussian window of 11 pixels with a
-    standard deviation of 1.5.
-
-    Args:
-        images: uint8 images.
-        again: their reconstructions.
-        batch_size: images that are compared at once.
-
-    Returns:
-        The figures over all images.
-    """
+    """Compare uint8 images with their reconstructions, in batches."""
     squares = similarity = 0.0
     for some, same in zip(images.split(batch_size), again.split(batch_size), strict=True):
         squares += mse(same, some, "image").sum().item()
@@ -45,30 +34,22 @@ def quality(images: StoredImages, again: StoredImages, batch_size: int) -> Quali
     return Quality(psnr(squares / len(images)), similarity / len(images))
 
 
-Counted = Literal["scan", "file"]
+SizeOf = Literal["scan", "file"]
+"""Bytes that count as the size of a JPEG: the entropy-coded scan alone, or the whole file."""
 QUALITIES = (1, 100)
 START_OF_SCAN = 0xDA
 
 
 class Jpeg(NamedTuple):
-    """A JPEG file, the quality that it was made with, and the bytes of it that count."""
+    """A JPEG file, its quality setting, and its size in bytes."""
 
     data: bytes
     quality: int
     size: int
 
 
-def encode_jpeg(image: Image.Image, quality: int, counted: Counted) -> Jpeg:
-    """Write an image as a baseline JPEG.
-
-    Args:
-        image: 8-bit grey or RGB.
-        quality: 1 to 100.
-        counted: what counts: the entropy-coded ``scan`` alone or the whole ``file``.
-
-    Returns:
-        The file.
-    """
+def encode_jpeg(image: Image.Image, quality: int, counted: SizeOf) -> Jpeg:
+    """Encode an 8-bit grey or RGB image as a baseline JPEG with a quality of 1 to 100."""
     buffer = BytesIO()
     image.save(buffer, "JPEG", quality=quality, optimize=False)
     data = buffer.getvalue()
@@ -76,32 +57,25 @@ def encode_jpeg(image: Image.Image, quality: int, counted: Counted) -> Jpeg:
 
 
 def scan_bytes(data: bytes) -> int:
-    """Bytes of entropy-coded data in a baseline JPEG: what lies between the header of its one scan and its end.
-
-    Args:
-        data: the file.
-
-    Returns:
-        The number of bytes.
-    """
-    place = 2  # after the start of the image
+    """Number of bytes of entropy-coded data in a baseline JPEG, between the header of its scan and its end."""
+    position = 2  # after the start-of-image marker
     while True:
-        length = int.from_bytes(data[place + 2 : place + 4], "big")
-        marker, place = data[place + 1], place + 2 + length
+        length = int.from_bytes(data[position + 2 : position + 4], "big")
+        marker, position = data[position + 1], position + 2 + length
         if marker == START_OF_SCAN:
-            return len(data) - place - 2  # but for the end of the image
+            return len(data) - position - 2  # without the end-of-image marker
 
 
-def fitted_jpeg(image: UInt8[Tensor, "channels height width"], budget: int, counted: Counted) -> Jpeg:
-    """Find by bisection the highest quality whose bytes stay within a budget.
+def fitted_jpeg(image: UInt8[Tensor, "channels height width"], budget: int, counted: SizeOf) -> Jpeg:
+    """Find by bisection the highest quality whose size is within a budget.
 
     Args:
-        image: one channel, which becomes a grey JPEG, or three.
-        budget: bytes.
-        counted: which bytes.
+        image: an image with one channel (a grey JPEG) or three.
+        budget: maximum size in bytes.
+        counted: the bytes that count.
 
     Returns:
-        The JPEG; of quality 1, and over the budget, where that is still too large.
+        The JPEG; if even quality 1 exceeds the budget, that of quality 1.
     """
     pixels = image.permute(1, 2, 0).contiguous().cpu().numpy()
     picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
@@ -122,16 +96,16 @@ def decode_jpeg(data: bytes) -> UInt8[Tensor, "channels height width"]:
     return as_tensor(Image.open(BytesIO(data)))
 
 
-Jpegs = dict[Counted, tuple[StoredImages, dict[str, float]]]
+Jpegs = dict[SizeOf, tuple[StoredImages, dict[str, float]]]
 
 
 class Coded(NamedTuple):
-    """Images that went through a code.
+    """Images that were encoded and decoded.
 
     Attributes:
-        images: as decoded.
-        num_bytes: of each image's code.
-        code: the code in words.
+        images: the decoded images.
+        num_bytes: size of an image's code in bytes.
+        code: description of the code.
     """
 
     images: Images
@@ -142,50 +116,52 @@ class Coded(NamedTuple):
 def compress(
     subject: Subject, num: int = 256, shown: int = 12, split: Literal["train", "val", "test"] = "test"
 ) -> Findings:
-    """Weigh the codes of images against JPEG at equal bytes.
+    """Compare the codes of images with JPEG at equal size.
 
-    A latent costs two bytes an entry: it is rounded to float16, and decoded from the rounded values. A code out of a
-    codebook of K costs ceil(log2 K) bits, and so does the class that a conditional model has behind its latents.
-    Nothing is entropy-coded any further.
+    A latent has two bytes per entry: it is rounded to float16, and decoded from the rounded values. A code of a
+    codebook of K codes has ceil(log2 K) bits, and so has the class in the latents of a conditional model. There is no
+    further entropy coding.
 
-    A JPEG's headers alone are some 300 bytes of a grey image and 600 of a colour one, far more than the code of a small
-    image, so that it is compared twice: by the bytes of its entropy-coded scan alone (``jpeg_scan``), and by those of
-    the whole file (``jpeg_file``). Each image gets the highest quality of 1 to 100 that bisection finds within the
-    bytes of its code; where quality 1 is still too large, quality 1 is taken, and ``num_too_large`` counts these.
+    The headers of a JPEG have about 300 bytes for a grey image and 600 for a colour image, much more than the code of a
+    small image. Therefore two sizes are compared: that of the entropy-coded scan alone (``jpeg_scan``) and that of the
+    whole file (``jpeg_file``). Each image has the highest quality of 1 to 100 whose size is within that of its code;
+    ``num_too_large`` counts the images that are too large even at quality 1.
 
     Args:
         subject: model and data.
-        num: how many images are measured, the first of the split.
-        shown: how many of them the picture has.
+        num: number of images, from the start of the split.
+        shown: number of images in the picture.
         split: the split.
 
     Returns:
-        Originals, reconstructions and JPEGs in rows; bytes an image, the ratio to the raw pixels' bytes, PSNR in dB and
-        SSIM (Wang et al. 2004) of the reconstructions and of both kinds of JPEG.
+        Rows of originals, reconstructions and JPEGs; bytes per image, compression ratio, PSNR in dB and SSIM (Wang et
+        al. 2004) of the reconstructions and of both kinds of JPEG.
 
     Raises:
-        InputError: when the model encodes nothing or decodes nothing.
+        InputError: if the model does not encode and decode images.
     """
     model = subject.model
     if not isinstance(model, Tokenizer) and not (isinstance(model, Encoder) and isinstance(model, Decoder)):
-        raise InputError(f"{subject.name} has no encoder, so that there is no code to weigh; take an autoencoder")
+        raise InputError(f"{subject.name} has no encoder, so there is no code to measure; use an autoencoder")
     if isinstance(model, IterativeGenerator):
         raise InputError(
-            f"the latents of {subject.name} are noise, as many numbers as the image has: no code to weigh; "
-            "take an autoencoder"
+            f"the latents of {subject.name} are noise, as large as the image: there is no code to measure; "
+            "use an autoencoder"
         )
-    at_least(1, num=num, shown=shown)
+    check_at_least(1, prefix="--", num=num, shown=shown)
     if min(subject.model.image_shape[1:]) < SSIM_MIN_SIDE:
-        raise InputError(f"compress compares by SSIM, which needs images of {SSIM_MIN_SIDE} pixels or more a side")
+        raise InputError(
+            f"compress computes SSIM, and images must have at least {SSIM_MIN_SIDE} x {SSIM_MIN_SIDE} pixels"
+        )
     stored = subject.data.image_set(split)
     num = min(num, len(stored))
     shown = min(shown, num)
-    coded = [through_code(model, batch) for batch in subject.batches(stored, range(num))]
+    coded = [encode_and_decode(model, batch) for batch in subject.batches(stored, range(num))]
     _, num_bytes, code = coded[0]
     images, again = stored[:num], torch.cat([to_uint8(part.images).cpu() for part in coded])
     raw = images[0].numel()
     ours = {"bytes": num_bytes, "ratio": raw / num_bytes} | quality(images, again, subject.batch_size)._asdict()
-    jpegs: Jpegs = {counted: as_jpeg(images, num_bytes, counted, subject.batch_size) for counted in get_args(Counted)}
+    jpegs: Jpegs = {counted: as_jpeg(images, num_bytes, counted, subject.batch_size) for counted in get_args(SizeOf)}
     numbers: dict[str, Any] = {"num": num, "split": split, "raw_bytes": raw, "code": code, "ours": ours}
     numbers |= {f"jpeg_{counted}": figures for counted, (_, figures) in jpegs.items()}
     rows = {
@@ -197,52 +173,44 @@ def compress(
         table([[strip(row[:shown])] for row in rows.values()], list(rows)),
         numbers,
         summary=(
-            f"{code}: {num_bytes} of {raw} bytes an image, a ratio of {ours['ratio']:.1f}",
+            f"{code}: {num_bytes} of {raw} bytes per image, a ratio of {ours['ratio']:.1f}",
             f"{subject.name}: PSNR {ours['psnr']:.2f} dB, SSIM {ours['ssim']:.3f}, {num} images of {split}",
-            *(line(counted, figures, num) for counted, (_, figures) in jpegs.items()),
+            *(summary_line(counted, figures, num) for counted, (_, figures) in jpegs.items()),
         ),
     )
 
 
-def through_code(model: Any, batch: Batch) -> Coded:
-    """Encode images, round the codes to what is counted, and decode them.
-
-    Args:
-        model: a Tokenizer, or an Encoder and Decoder.
-        batch: the images.
-
-    Returns:
-        The decoded images and what one code costs.
-    """
+def encode_and_decode(model: Any, batch: Batch) -> Coded:
+    """Encode images, round their codes, and decode them, by a Tokenizer or an Encoder and Decoder."""
     if isinstance(model, Tokenizer):
         codes = model.tokenize(batch.images)
-        length, bits = codes[0].numel(), bits_of(model.codebook_size)
+        length, bits = codes[0].numel(), num_bits(model.codebook_size)
         return Coded(model.detokenize(codes), math.ceil(length * bits / 8), f"{length} codes of {bits} bits")
     latents = model.encode(batch.images, labels=batch.labels)
     images = model.decode(latents.half().to(latents.dtype))
-    length, bits = latents[0].numel() - model.num_classes, bits_of(model.num_classes)
+    length, bits = latents[0].numel() - model.num_classes, num_bits(model.num_classes)
     words = f"{length} latents as float16" + (f" and a class of {bits} bits" if bits else "")
     return Coded(images, 2 * length + math.ceil(bits / 8), words)
 
 
-def bits_of(choices: int) -> int:
-    """How many bits one of so many choices takes; none without a choice."""
+def num_bits(choices: int) -> int:
+    """Number of bits of one of ``choices`` values; 0 if ``choices`` is 0."""
     return math.ceil(math.log2(choices)) if choices else 0
 
 
 def as_jpeg(
-    images: StoredImages, budget: int, counted: Counted, batch_size: int
+    images: StoredImages, budget: int, counted: SizeOf, batch_size: int
 ) -> tuple[StoredImages, dict[str, float]]:
-    """Put each image through a JPEG of at most so many bytes.
+    """Encode and decode images as JPEG.
 
     Args:
         images: uint8 images.
-        budget: bytes for one.
-        counted: which bytes of the file.
-        batch_size: images that are compared at once.
+        budget: maximum size of an image in bytes.
+        counted: the bytes that count.
+        batch_size: number of images per batch for the comparison.
 
     Returns:
-        The images as decoded; mean bytes and ratio, mean quality, PSNR, SSIM, and how many stayed over the budget.
+        The decoded images; mean bytes, ratio and quality, PSNR, SSIM, and the number of images over the budget.
     """
     jpegs = [fitted_jpeg(image, budget, counted) for image in images]
     again = torch.stack([decode_jpeg(jpeg.data) for jpeg in jpegs])
@@ -256,8 +224,8 @@ def as_jpeg(
     }
 
 
-def line(counted: Counted, figures: dict[str, float], num: int) -> str:
-    """What JPEG came to, for the terminal."""
+def summary_line(counted: SizeOf, figures: dict[str, float], num: int) -> str:
+    """The results of JPEG in one line."""
     what = {"scan": "JPEG by its scan alone", "file": "JPEG by its whole file"}[counted]
     excuse = f"; {figures['num_too_large']} of {num} too large even at quality 1" if figures["num_too_large"] else ""
     return f"{what}: {figures['bytes']:.1f} bytes, PSNR {figures['psnr']:.2f} dB, SSIM {figures['ssim']:.3f}{excuse}"

@@ -1,4 +1,4 @@
-"""What an inspection hands back, and the files that it becomes."""
+"""The result of an inspection, its files, and how pictures are composed."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,43 +19,45 @@ from lightning_gen.errors import InputError
 from lightning_gen.images import grid, save_png
 from lightning_gen.types import StoredImages
 
+Picture = UInt8[Tensor, "3 height width"]
+Frames = UInt8[Tensor, "frames 3 frame_height frame_width"]
 Block = UInt8[Tensor, "3 _ _"]
 Enlarged = UInt8[Tensor, "batch channels _ _"]
 TILE = 48
-"""Height in pixels to which small images are enlarged."""
+"""Approximate height in pixels to which small images are enlarged."""
 GAP = 8
 FONT_SIZE = 14
 
 
 def enlarged(images: StoredImages, tile: int = TILE) -> Enlarged:
-    """Repeat the pixels of small images a whole number of times, so that they come near ``tile`` pixels in height."""
+    """Enlarge small images by an integer factor to a height of about ``tile`` pixels."""
     factor = max(1, round(tile / images.shape[-2]))
     return images.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
 
 
 def strip(images: StoredImages, columns: int | None = None) -> Block:
-    """Lay images out in a grid, enlarged where they are small.
+    """Arrange uint8 images with one or three channels in an RGB grid, enlarged if they are small.
 
     Args:
-        images: uint8 images, one or three channels.
-        columns: images in a row; all in one row when None.
+        images: the images.
+        columns: number of images per row; None for a single row.
 
     Returns:
-        uint8 RGB.
+        The grid.
     """
     return grid(enlarged(images), columns or len(images))
 
 
 def table(blocks: Sequence[Sequence[Block]], rows: Sequence[str], columns: Sequence[str] = ()) -> Block:
-    """Put pictures in a table.
+    """Arrange pictures in a table on white.
 
     Args:
-        blocks: rows of pictures, as many in each.
-        rows: what stands to the left of each row.
-        columns: what stands above each column; nothing when empty.
+        blocks: rows with equal numbers of pictures.
+        rows: labels to the left of the rows.
+        columns: labels above the columns; empty for none.
 
     Returns:
-        uint8 RGB on white.
+        The table.
     """
     font = ImageFont.load_default(FONT_SIZE)
     left = GAP + max(round(font.getlength(label)) for label in rows) + GAP
@@ -75,37 +77,26 @@ def table(blocks: Sequence[Sequence[Block]], rows: Sequence[str], columns: Seque
     return as_tensor(page)
 
 
-def below(above: Block, beneath: Block) -> Block:
-    """Put a picture below another on white, both at the left edge."""
+def stack_vertically(above: Block, beneath: Block) -> Block:
+    """Stack two pictures on white, aligned at the left edge."""
     width = max(above.shape[2], beneath.shape[2])
     parts = [torch.nn.functional.pad(part, (0, width - part.shape[2]), value=255) for part in (above, beneath)]
     return torch.cat(parts, dim=1)
 
 
 def as_tensor(image: Image.Image) -> UInt8[Tensor, "channels _ _"]:
-    """The pixels of an 8-bit grey or RGB image."""
+    """Pixels of an 8-bit grey or RGB image."""
     height, width = image.height, image.width
     flat = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
     return flat.reshape(height, width, -1).permute(2, 0, 1).contiguous()
 
 
-def picture_of(figure: Figure) -> UInt8[Tensor, "3 height width"]:
-    """Draw a figure, with no window and no state that others share.
-
-    Args:
-        figure: made by ``Figure(...)``, not by pyplot.
-
-    Returns:
-        uint8 RGB, the figure's size in inches times its dots per inch.
-    """
+def render_figure(figure: Figure) -> UInt8[Tensor, "3 height width"]:
+    """Render a figure made by ``Figure(...)``, without pyplot and its global state."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     pixels = np.asarray(canvas.buffer_rgba())[..., :3]
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1).contiguous()
-
-
-Picture = UInt8[Tensor, "3 height width"]
-Frames = UInt8[Tensor, "frames 3 frame_height frame_width"]
 
 
 @dataclass(frozen=True)
@@ -114,8 +105,8 @@ class Findings:
 
     Attributes:
         picture: uint8 RGB.
-        numbers: what was measured, plain values by name; empty where there is nothing to measure.
-        frames: the pictures of an animation.
+        numbers: measurements, plain values by name.
+        frames: frames of an animation; None for no animation.
         summary: lines for the terminal.
     """
 
@@ -125,16 +116,16 @@ class Findings:
     summary: tuple[str, ...] = ()
 
     def save(self, stem: Path) -> list[Path]:
-        """Write ``stem.png`` and, where there are such, ``stem.json`` and ``stem.gif``.
+        """Write ``stem.png`` and, for numbers and frames, ``stem.json`` and ``stem.gif``.
 
         Args:
-            stem: the files' path without an ending.
+            stem: path of the files without their extension.
 
         Returns:
-            The files.
+            The paths of the files.
 
         Raises:
-            InputError: when a number is not finite.
+            InputError: if a number is not finite.
         """
         try:
             text = json.dumps(self.numbers, indent=2, allow_nan=False)
@@ -153,13 +144,7 @@ class Findings:
 
 
 def save_gif(frames: Frames, path: Path, milliseconds: int = 80) -> None:
-    """Write an animation that goes round for ever.
-
-    Args:
-        frames: uint8 RGB pictures.
-        path: the file.
-        milliseconds: how long a frame is shown.
-    """
+    """Write a looping animation with the given duration of a frame in milliseconds."""
     first, *others = [Image.fromarray(frame.permute(1, 2, 0).cpu().numpy()) for frame in frames]
     with atomic(path) as temporary:
         first.save(temporary, format="gif", save_all=True, append_images=others, duration=milliseconds, loop=0)

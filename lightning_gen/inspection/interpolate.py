@@ -1,4 +1,4 @@
-"""Images on the way from one latent to another."""
+"""Interpolation between latents."""
 
 from typing import Literal
 
@@ -6,11 +6,12 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from lightning_gen.checks import check_at_least
 from lightning_gen.errors import InputError
 from lightning_gen.images import to_uint8
 from lightning_gen.inspection.findings import GAP, Block, Findings, Frames, strip
 from lightning_gen.inspection.latents import decode, encode
-from lightning_gen.inspection.subject import Subject, at_least
+from lightning_gen.inspection.subject import Subject
 from lightning_gen.noise import image_generators
 from lightning_gen.paths import PathKind
 from lightning_gen.paths import path as path_of
@@ -28,46 +29,46 @@ def interpolate(
     frames: int = 16,
     split: Literal["train", "val", "test"] = "test",
 ) -> Findings:
-    """Decode what lies on the way between latents, of images or of the prior; the ends are exact.
+    """Decode interpolations between latents of images or of the prior; the ends are exact.
 
     Args:
         subject: model and data.
-        between: images, the first of the split, the first to the second, the third to the fourth and so on; or latents
-            of the prior. Images when not given, or latents where the model encodes none or draws step by step.
-        path: linear or spherical; when not given, linear between images, and spherical between latents of the prior or
-            in a model that draws step by step, whose images' latents are noise, too.
-        rows: pairs of ends.
-        columns: decoded images in a row, both ends included.
-        frames: pictures of the animation from one end to the other, both included.
-        split: where the images come from.
+        between: images (the first of the split, in pairs), or latents of the prior (default: images; latents if the
+            model encodes no images or is iterative).
+        path: linear or spherical (default: linear between images; spherical between latents of the prior, and for an
+            iterative model, whose latents are noise).
+        rows: number of pairs.
+        columns: number of images per row, including both ends.
+        frames: number of frames of the animation from one end to the other, including both.
+        split: the split of the images.
 
     Returns:
-        Rows from one end to the other, between images with the images themselves at their sides; an animation of all
-        rows side by side, forth and back; and, for each step, how much the images change (root mean square in [0, 1])
-        and the norm of the latents, both as means over the rows.
+        Rows from one end to the other, with the original images at the sides; an animation of all rows, forward and
+        backward; and, for each step, the change of the images (root mean square in [0, 1]) and the norm of the latents,
+        averaged over the rows.
 
     Raises:
-        InputError: when the model has no latents of that kind, or there is nothing to show.
+        InputError: if the model has no latents of that kind, or the split has fewer than two images.
     """
-    at_least(1, rows=rows)
-    at_least(2, columns=columns, frames=frames)
-    stepwise = isinstance(subject.model, IterativeGenerator)
-    between = between or ("images" if isinstance(subject.model, Encoder) and not stepwise else "latents")
-    kind: PathKind = path or ("linear" if between == "images" and not stepwise else "spherical")
-    subject.need(Decoder, "decodes no latents")
+    check_at_least(1, prefix="--", rows=rows)
+    check_at_least(2, prefix="--", columns=columns, frames=frames)
+    iterative = isinstance(subject.model, IterativeGenerator)
+    between = between or ("images" if isinstance(subject.model, Encoder) and not iterative else "latents")
+    kind: PathKind = path or ("linear" if between == "images" and not iterative else "spherical")
+    subject.require(Decoder, "decodes no latents")
     originals, ends = _image_ends(subject, split, rows) if between == "images" else (None, _prior_ends(subject, rows))
     start, end, num_classes = ends[0::2], ends[1::2], subject.model.num_classes
-    way = path_of(kind, start, end, columns, num_classes)
-    images = decode(subject, way.flatten(0, 1))
-    moving = decode(subject, path_of(kind, start, end, frames, num_classes).flatten(0, 1))
+    path_latents = path_of(kind, start, end, columns, num_classes)
+    images = decode(subject, path_latents.flatten(0, 1))
+    animation = decode(subject, path_of(kind, start, end, frames, num_classes).flatten(0, 1))
     rows_of_images = images.unflatten(0, (-1, columns)).double().div(255)
     change = rows_of_images.diff(dim=1).square().mean((2, 3, 4)).sqrt().mean(0).tolist()
-    norm = way.flatten(2).norm(dim=2).mean(0).tolist()
+    norm = path_latents.flatten(2).norm(dim=2).mean(0).tolist()
     source = {"split": split} if between == "images" else {"seed": subject.seed}
     return Findings(
         _picture(images, columns, originals),
         {"between": between, **source, "path": kind, "rows": len(start), "change": change, "norm": norm},
-        _there_and_back(moving, frames),
+        _forward_and_backward(animation, frames),
         (
             f"{kind} between {between}: a step changes a pixel by {sum(change) / len(change):.3f} of its range (RMS), "
             f"the largest by {max(change):.3f}",
@@ -76,8 +77,8 @@ def interpolate(
 
 
 def _image_ends(subject: Subject, split: str, rows: int) -> tuple[Originals, Latents]:
-    """Pairs of images, one after the other, and their latents."""
-    subject.need(Encoder, "encodes no images; --between latents asks for a prior only")
+    """Pairs of consecutive images, and their latents."""
+    subject.require(Encoder, "encodes no images; --between latents needs a prior only")
     batch = subject.first(split, 2 * rows)
     if len(batch.images) < 2:
         raise InputError(f"the {split} split has {len(batch.images)} image; an interpolation needs two")
@@ -86,25 +87,25 @@ def _image_ends(subject: Subject, split: str, rows: int) -> tuple[Originals, Lat
 
 
 def _prior_ends(subject: Subject, rows: int) -> Latents:
-    """Pairs of latents, one after the other."""
-    subject.need(LatentGenerator, "has no prior over its latents; --between images asks for an encoder only")
+    """Pairs of consecutive latents of the prior."""
+    subject.require(LatentGenerator, "has no prior over its latents; --between images needs an encoder only")
     return subject.model.sample_latents(2 * rows, generator=image_generators(subject.seed, range(2 * rows)))
 
 
 def _picture(images: StoredImages, columns: int, originals: Originals | None) -> Block:
-    """Rows of images, between the originals where there are such."""
-    way = strip(images, columns)
+    """Rows of images, between the originals, if any."""
+    rows = strip(images, columns)
     if originals is None:
-        return way
+        return rows
     ends = strip(originals, 2)
-    side = ends.shape[2] // 2 + 1  # the line between the two belongs to both
+    side = ends.shape[2] // 2 + 1  # both halves include the line between them
     first, last = ends[..., :side], ends[..., -side:]
-    gap = way.new_full((3, way.shape[1], GAP), 255)
-    return torch.cat([first, gap, way, gap, last], 2)
+    gap = rows.new_full((3, rows.shape[1], GAP), 255)
+    return torch.cat([first, gap, rows, gap, last], 2)
 
 
-def _there_and_back(images: StoredImages, frames: int) -> Frames:
-    """One picture a step with the rows side by side, forth and then back, so that the last leads to the first."""
+def _forward_and_backward(images: StoredImages, frames: int) -> Frames:
+    """One frame per step, forward and then backward, so that the animation loops."""
     steps = images.unflatten(0, (-1, frames)).transpose(0, 1)  # (T, N, C, H, W)
-    there = [strip(step) for step in steps]
-    return torch.stack(there + there[-2:0:-1])
+    forward = [strip(step) for step in steps]
+    return torch.stack(forward + forward[-2:0:-1])

@@ -1,4 +1,4 @@
-"""The training images that are nearest to samples: does the model make images, or remember them?"""
+"""The training images nearest to samples: a test for memorisation."""
 
 from pathlib import Path
 from typing import Any
@@ -8,58 +8,58 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
+from lightning_gen.checks import check_at_least
 from lightning_gen.evaluation import Extractor, classifier_splits, make_extractor
 from lightning_gen.images import to_uint8
 from lightning_gen.inspection.findings import Findings, strip, table
-from lightning_gen.inspection.subject import Subject, at_least, without_classes
+from lightning_gen.inspection.subject import Subject, without_classes
 from lightning_gen.noise import image_generators
 from lightning_gen.types import ImageGenerator, ImageSet, StoredImages
 
+Vectors = Float64[Tensor, "images features"]
+
 
 class Nearest:
-    """Keeps, for each query, the k nearest rows of all that were seen, by squared Euclidean distance.
+    """The k nearest rows of each query by squared Euclidean distance, updated batch by batch.
 
         |q - r|^2 = |q|^2 + |r|^2 - 2 <q, r>
 
-    in double precision, in which it is exact for vectors of integers such as stored pixels: copies are at distance 0.
+    in double precision, which is exact for vectors of integers such as stored pixels: copies have distance 0.
 
     Args:
-        queries: the vectors whose neighbours are looked for.
-        k: how many.
+        queries: the query vectors.
+        k: number of neighbours.
 
     Attributes:
-        distances: of the k nearest rows so far, ascending, infinite where fewer rows were seen.
-        indices: their numbers, in the order in which they were seen.
+        distances: distances of the k nearest rows, ascending; infinite if there were fewer rows.
+        indices: indices of these rows, counted over all updates.
     """
 
     def __init__(self, queries: Float64[Tensor, "queries width"], k: int) -> None:
         self.queries = queries
-        self.seen = 0
+        self.num_rows = 0
         self.distances: Float64[Tensor, "queries k"] = queries.new_full((len(queries), k), torch.inf)
         self.indices: Int64[Tensor, "queries k"] = torch.zeros_like(self.distances, dtype=torch.int64)
 
-    def see(self, rows: Float64[Tensor, "rows width"]) -> None:
-        """Take in some more rows.
-
-        Args:
-            rows: vectors as long as the queries.
-        """
+    def update(self, rows: Float64[Tensor, "rows width"]) -> None:
+        """Add rows."""
         products = self.queries @ rows.T
         squares = self.queries.square().sum(1, keepdim=True) + rows.square().sum(1) - 2 * products
-        numbers = torch.arange(self.seen, self.seen + len(rows), device=rows.device).expand(len(self.queries), -1)
+        indices = torch.arange(self.num_rows, self.num_rows + len(rows), device=rows.device).expand(
+            len(self.queries), -1
+        )
         distances = torch.cat([self.distances, squares.clamp(min=0)], 1)
         nearest = distances.topk(self.distances.shape[1], largest=False)
         self.distances = nearest.values
-        self.indices = torch.cat([self.indices, numbers], 1).gather(1, nearest.indices)
-        self.seen += len(rows)
+        self.indices = torch.cat([self.indices, indices], 1).gather(1, nearest.indices)
+        self.num_rows += len(rows)
 
 
-Vectors = Float64[Tensor, "images features"]
-NEAR = 1.0
-"""Percentile of the test images' distances below which a sample counts as suspiciously near."""
-SUSPICIOUS = 0.05
-"""Share of such samples from which the summary says so: five times what is to be expected."""
-PIXELS = 255
+NEAR_PERCENTILE = 1.0
+"""Percentile of the test images' distances below which a sample counts as near."""
+MEMORISATION_THRESHOLD = 0.05
+"""Fraction of near samples above which the summary warns: five times the expected fraction."""
+MAX_PIXEL = 255
 
 
 def neighbours(
@@ -70,34 +70,34 @@ def neighbours(
     features: str | None = None,
     inception_weights: Path | None = None,
 ) -> Findings:
-    """Look for the nearest training images of samples, in pixel space and in feature space.
+    """Find the nearest training images of samples, in pixel space and in feature space.
 
-    Distances are squared and Euclidean, of pixels in [0, 1] or of features. The yardstick are test images, which
-    nobody remembers: of them 1 % lie nearer to their nearest training image than the 1st percentile, and so should
-    about 1 % of the samples. A model that remembers has many such samples, at distances near 0. Blurred images lie near
-    to everything in pixel space, so look at the picture and at the features, too.
+    Distances are squared Euclidean distances of pixels in [0, 1] or of features. They are compared with those of test
+    images: 1 % of the test images are nearer to their nearest training image than the 1st percentile, and about 1 % of
+    the samples should be. A model that memorises has many such samples, at distances near 0. Blurred images are near to
+    every image in pixel space, so consider the picture and the features too.
 
-    A conditional model draws its classes in turn.
+    A conditional model generates its classes in turn.
 
     Args:
         subject: model and data.
-        num: how many samples are drawn, and how many test images are looked at at most.
-        k: nearest training images in each row of the picture.
-        shown: samples in the picture, the first.
-        features: what compares besides pixels: classifier (trained on the labelled dataset itself; the default for
-            labelled data), inception (the default otherwise), or another extractor of torch-fidelity.
-        inception_weights: a file of torch-fidelity's Inception weights, where they cannot be downloaded.
+        num: number of samples, and maximum number of test images.
+        k: number of nearest training images per row of the picture.
+        shown: number of samples in the picture.
+        features: feature extractor: classifier (trained on the labelled dataset itself; the default for labelled data),
+            inception (the default otherwise), or another extractor of torch-fidelity.
+        inception_weights: a file with torch-fidelity's Inception weights, if they cannot be downloaded.
 
     Returns:
-        In each row a sample and its nearest training images by pixels and by features; in both spaces mean and median
-        distance of samples and of test images to their nearest training image, the ratio of the medians, and the share
-        of samples that are nearer than the 1st percentile of the test images.
+        Rows of a sample and its nearest training images by pixels and by features. For both spaces: mean and median
+        distance of samples and of test images to their nearest training image, the ratio of the medians, and the
+        fraction of samples nearer than the 1st percentile of the test images.
 
     Raises:
-        InputError: when the model draws no samples, or the extractor is not to be had.
+        InputError: if the model generates no samples, or the extractor is unavailable.
     """
-    subject.need(ImageGenerator, "draws no samples, so that there is nothing to compare")
-    at_least(1, num=num, k=k, shown=shown)
+    subject.require(ImageGenerator, "generates no samples to compare")
+    check_at_least(1, prefix="--", num=num, k=k, shown=shown)
     train, test = subject.data.image_set("train"), subject.data.image_set("test")
     device = search_device(subject.model.device)
     extractor = make_extractor(
@@ -106,8 +106,8 @@ def neighbours(
         inception_weights=inception_weights,
         device=subject.model.device,
     )
-    samples = draw(subject, num)
-    held_out = test[np.asarray(without_classes(test, subject.data.leave_out).at_most(num).chosen)]
+    samples = draw_samples(subject, num)
+    held_out = test[np.asarray(without_classes(test, subject.data.leave_out).at_most(num).indices)]
     found = search(torch.cat([samples, held_out]), train, extractor, min(k, len(train)), subject.batch_size, device)
     numbers: dict[str, Any] = {
         "num_samples": num,
@@ -123,20 +123,12 @@ def neighbours(
     return Findings(
         table([blocks], [""], ["sample", "nearest by pixels", f"nearest by {extractor.name}"]),
         numbers,
-        summary=tuple(line(space, numbers[space]) for space in found),
+        summary=tuple(summary_line(space, numbers[space]) for space in found),
     )
 
 
-def draw(subject: Subject, num: int) -> StoredImages:
-    """Draw samples, image i a function of (seed, i); of a conditional model, of its classes in turn.
-
-    Args:
-        subject: a ``ImageGenerator``.
-        num: how many.
-
-    Returns:
-        uint8 images on the CPU.
-    """
+def draw_samples(subject: Subject, num: int) -> StoredImages:
+    """Generate uint8 images on the CPU, image i as a function of (seed, i), with the classes in turn if conditional."""
     model, parts = subject.model, []
     for start in range(0, num, subject.batch_size):
         indices = range(start, min(start + subject.batch_size, num))
@@ -157,14 +149,14 @@ def search(
 
     Args:
         queries: the images.
-        train: the training images, which are read once, a batch at a time.
-        extractor: whose features are compared besides the pixels.
-        k: how many neighbours.
-        batch_size: images that are looked at at once.
-        device: where distances are computed.
+        train: the training images, read once in batches.
+        extractor: extractor of the features.
+        k: number of neighbours.
+        batch_size: number of images per batch.
+        device: device of the distances.
 
     Returns:
-        What was found by ``pixels`` and by ``features``.
+        The neighbours by ``pixels`` and by ``features``.
     """
 
     def features(images: StoredImages) -> Vectors:
@@ -178,23 +170,23 @@ def search(
     for start in range(0, len(train), batch_size):
         images = train[start : start + batch_size]
         for space, vectors in spaces.items():
-            found[space].see(vectors(images))
-    found["pixels"].distances /= PIXELS**2
+            found[space].update(vectors(images))
+    found["pixels"].distances /= MAX_PIXEL**2
     return found
 
 
 def compare(distances: Float64[Tensor, " images"], num: int) -> dict[str, float | None]:
-    """Hold the distances of samples against those of test images.
+    """Compare the distances of samples with those of test images.
 
     Args:
-        distances: to the nearest training image, of ``num`` samples and then of test images.
-        num: how many are samples.
+        distances: distances to the nearest training image, of ``num`` samples followed by test images.
+        num: number of samples.
 
     Returns:
-        The figures by name; no ratio where the test images are training images.
+        The statistics by name; the ratio is None if the median of the test images is 0.
     """
     samples, test = distances[:num].cpu().numpy(), distances[num:].cpu().numpy()
-    near, median = float(np.percentile(test, NEAR)), float(np.median(test))
+    near, median = float(np.percentile(test, NEAR_PERCENTILE)), float(np.median(test))
     return {
         "samples_mean": float(samples.mean()),
         "samples_median": float(np.median(samples)),
@@ -206,9 +198,13 @@ def compare(distances: Float64[Tensor, " images"], num: int) -> dict[str, float 
     }
 
 
-def line(space: str, figures: dict[str, Any]) -> str:
-    """What was found in a space, for the terminal."""
-    suspicion = "; this may be memorising: look at the picture" if figures["samples_nearer"] > SUSPICIOUS else ""
+def summary_line(space: str, figures: dict[str, Any]) -> str:
+    """The statistics of a space in one line."""
+    suspicion = (
+        "; the model may have memorised images: see the picture"
+        if figures["samples_nearer"] > MEMORISATION_THRESHOLD
+        else ""
+    )
     ratio = "none" if figures["ratio"] is None else f"{figures['ratio']:.3f}"
     return (
         f"{space}: median squared distance to the nearest training image {figures['samples_median']:.4g} of samples, "
@@ -218,5 +214,5 @@ def line(space: str, figures: dict[str, Any]) -> str:
 
 
 def search_device(device: torch.device) -> torch.device:
-    """Where there are numbers of double precision: the model's device, but for Apple's."""
+    """A device with float64: the model's, or the CPU for mps."""
     return torch.device("cpu") if device.type == "mps" else device

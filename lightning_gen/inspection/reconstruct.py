@@ -1,4 +1,4 @@
-"""Images above their reconstructions."""
+"""Reconstructions of images."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -7,103 +7,113 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from lightning_gen.checks import check_at_least
 from lightning_gen.diffusion.samplers import make_timestep
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation import describe_sampling
 from lightning_gen.images import row_pairs, to_uint8
-from lightning_gen.inspection.denoising import StepwiseModel, displayed, noise_for, settings_of, share_of_noise
+from lightning_gen.inspection.denoising import (
+    DenoisingModel,
+    noise_level,
+    noise_source,
+    rescale_noisy,
+    sampling_settings,
+)
 from lightning_gen.inspection.findings import Findings, strip, table
-from lightning_gen.inspection.subject import Subject, at_least
-from lightning_gen.losses.image_quality import psnr
+from lightning_gen.inspection.subject import Subject
+from lightning_gen.losses.image_quality import mse, psnr
 from lightning_gen.types import Batch, Reconstructor
 
-LEVELS = (0.2, 0.4, 0.6, 0.8)
+DEFAULT_LEVELS = (0.2, 0.4, 0.6, 0.8)
 Pairs = UInt8[Tensor, "two batch channels height width"]
-"""Noisy images, and what was drawn from them."""
+"""Noisy images, and the images regenerated from them."""
 
 
-def redraw(subject: Subject, num: int, columns: int, levels: Sequence[float] | None, split: str) -> Findings:
-    """Noise images and draw them back (SDEdit; Meng et al. 2022, https://arxiv.org/abs/2108.01073).
+def add_noise_and_denoise(
+    subject: Subject, num: int, columns: int, levels: Sequence[float] | None, split: str
+) -> Findings:
+    """Add noise to images and denoise them (SDEdit; Meng et al. 2022, https://arxiv.org/abs/2108.01073).
 
-    An image gets the same noise at each level.
+    The noise of an image is the same at every level.
 
     Args:
-        subject: a ``StepwiseModel`` and data.
-        num: how many images, the first of the split.
-        columns: how many of them the picture has.
-        levels: shares of noise in (0, 1]; those of ``LEVELS`` when None.
-        split: the split; a conditional model is told its images' classes.
+        subject: a ``DenoisingModel`` and data.
+        num: number of images, from the start of the split.
+        columns: number of images in the picture.
+        levels: noise levels L in (0, 1]; None for ``DEFAULT_LEVELS``.
+        split: the split; a conditional model receives the images' labels.
 
     Returns:
-        The images; for each level the noisy images and those drawn from them; and their PSNR in [0, 1].
+        The images; for each level the noisy and the denoised images, and the PSNR of the latter.
 
     Raises:
-        InputError: when a level is out of range, or there is no image.
+        InputError: if a level is out of range.
     """
-    levels = sorted(LEVELS if levels is None else levels)
+    levels = sorted(DEFAULT_LEVELS if levels is None else levels)
     if not levels or not all(0 < level <= 1 for level in levels):
-        raise InputError(f"--level is {levels}; levels lie above 0, the image, and go up to 1, pure noise")
+        raise InputError(f"--level is {levels}; levels must lie in (0, 1]: 0 is the image and 1 pure noise")
     model = subject.model
     images = subject.data.image_set(split)
     num = min(num, len(images))
-    places = [range(num)[start : start + subject.batch_size] for start in range(0, num, subject.batch_size)]
-    batches = [subject.batch(images, place) for place in places]
+    ranges = [range(num)[start : start + subject.batch_size] for start in range(0, num, subject.batch_size)]
+    batches = [subject.batch(images, indices) for indices in ranges]
     truth = to_uint8(torch.cat([batch.images for batch in batches])).cpu()
     rows, heads = [truth], ["original"]
     psnrs: list[float] = []
-    shares: list[float] = []
+    noise_levels: list[float] = []
     for level in levels:
-        start = time_of(model, level)
-        noisy, again = torch.cat([from_noise(subject, *part, start) for part in zip(batches, places, strict=True)], 1)
-        shares.append(share_of_noise(make_timestep(model.process, start)))
-        psnrs.append(psnr((again.double() - truth).div(255).square().mean().item()))
+        start = time_at_level(model, level)
+        noisy, again = torch.cat(
+            [add_and_remove_noise(subject, *part, start) for part in zip(batches, ranges, strict=True)], 1
+        )
+        noise_levels.append(noise_level(make_timestep(model.process, start)))
+        psnrs.append(psnr(mse(again, truth).item()))
         rows += [noisy, again]
-        heads += [f"{shares[-1]:.0%} noise", f"drawn, {psnrs[-1]:.1f} dB"]
-    numbers: dict[str, Any] = {"num": num, "split": split, **settings_of(model), "noise": shares, "psnr": psnrs}
+        heads += [f"{noise_levels[-1]:.0%} noise", f"denoised, {psnrs[-1]:.1f} dB"]
+    numbers: dict[str, Any] = {
+        "num": num,
+        "split": split,
+        **sampling_settings(model),
+        "noise": noise_levels,
+        "psnr": psnrs,
+    }
+    pairs = zip(psnrs, noise_levels, strict=True)
     return Findings(
         table([[strip(row[:columns])] for row in rows], heads),
         numbers,
         summary=(
-            f"{num} images of {split} noised, and drawn back by {describe_sampling(model.sampling)}",
-            "PSNR " + ", ".join(f"{db:.2f} dB from {share:.0%} noise" for db, share in zip(psnrs, shares, strict=True)),
+            f"{num} images of {split} with noise added, denoised by {describe_sampling(model.sampling)}",
+            "PSNR " + ", ".join(f"{db:.2f} dB from {level:.0%} noise" for db, level in pairs),
         ),
     )
 
 
-def time_of(model: StepwiseModel, level: float) -> float:
-    """The time at which an image has a share of noise, as nearly as the model's finest times have it.
-
-    Args:
-        model: the model.
-        level: the share, in (0, 1].
-
-    Returns:
-        The time, at which there is noise, and which has another after it that has some.
-    """
+def time_at_level(model: DenoisingModel, level: float) -> float:
+    """The time whose noise level is nearest to ``level`` in (0, 1], except the last time with noise."""
     *times, _, _ = model.all_timesteps()
     alpha, sigma = model.process.alpha_sigma(torch.tensor(times, dtype=torch.float64))
     return times[int((sigma / (alpha + sigma) - level).abs().argmin())]
 
 
-def from_noise(subject: Subject, batch: Batch, indices: range, start: float) -> Pairs:
-    """Noise some images up to a time, and walk back from there: first to the next of the sampler's times, and on.
+def add_and_remove_noise(subject: Subject, batch: Batch, indices: range, start: float) -> Pairs:
+    """Add the noise of the time ``start`` to images, and denoise them by the remaining steps of the sampler.
 
     Args:
-        subject: a ``StepwiseModel``.
-        batch: the images and their classes.
-        indices: their numbers.
+        subject: a ``DenoisingModel``.
+        batch: images and labels.
+        indices: indices of the images.
         start: the time.
 
     Returns:
-        Both as uint8 on the CPU.
+        The noisy and the denoised images, uint8 on the CPU.
     """
-    model, noise = subject.model, noise_for(subject, indices)
-    point = make_timestep(model.process, start)
+    model, noise = subject.model, noise_source(subject, indices)
+    at = make_timestep(model.process, start)
     *times, last = model.timesteps(model.sampling)
-    noisy = point.alpha * batch.images + point.sigma * noise()
+    noisy = at.alpha * batch.images + at.sigma * noise()
     with model.sampler(model.class_rows(batch.labels, len(indices)), noise) as sampler:
-        drawn = sampler.run(noisy, [start, *(time for time in times if time < start), last])
-    return torch.stack([to_uint8(displayed(noisy, point)), to_uint8(drawn)]).cpu()
+        denoised = sampler.run(noisy, [start, *(time for time in times if time < start), last])
+    return torch.stack([to_uint8(rescale_noisy(noisy, at)), to_uint8(denoised)]).cpu()
 
 
 def reconstruct(
@@ -113,39 +123,39 @@ def reconstruct(
     level: list[float] | None = None,
     split: Literal["train", "val", "test"] = "test",
 ) -> Findings:
-    """Reconstruct images; the score of all of a split's reconstructions is evaluate's business.
+    """Reconstruct images.
 
-    A model that draws step by step noises the images with fresh noise up to a level, and draws them back from there by
-    those of the sampler's steps that are left (SDEdit; Meng et al. 2022, https://arxiv.org/abs/2108.01073). The level L
-    is the share of noise: the images become (1 - L) x_0 + L e, but for a factor.
+    For a diffusion model or flow, noise is added to the images up to a level, and the remaining steps of the sampler
+    denoise them (SDEdit; Meng et al. 2022, https://arxiv.org/abs/2108.01073). At the level L the noisy images are, up
+    to a factor, (1 - L) x_0 + L e. ``evaluate --reconstructions`` scores the reconstructions of a whole split.
 
     Args:
         subject: model and data.
-        num: how many images, the first of the split.
-        columns: images in a row; of a model that draws step by step, how many are shown.
-        level: one or more levels in (0, 1], of a model that draws step by step; 0.2, 0.4, 0.6 and 0.8 when not given.
+        num: number of images, from the start of the split.
+        columns: number of images per row; for a diffusion model or flow, the number of images in the picture.
+        level: noise levels in (0, 1] of a diffusion model or flow (default: 0.2, 0.4, 0.6 and 0.8).
         split: the split.
 
     Returns:
-        Each row of images above the row of their reconstructions, and their mean squared error and PSNR in [0, 1]; or
-        the images and, for each level, the noisy images, those drawn back and their PSNR.
+        Rows of images above rows of their reconstructions, with mean squared error and PSNR; or the images and, for
+        each level, the noisy and the denoised images with their PSNR.
 
     Raises:
-        InputError: when the model reconstructs nothing.
+        InputError: if the model reconstructs no images.
     """
-    at_least(1, num=num, columns=columns)
+    check_at_least(1, prefix="--", num=num, columns=columns)
     if not isinstance(subject.model, Reconstructor):
-        subject.need(StepwiseModel, "reconstructs no images")
-        return redraw(subject, num, columns, level, split)
+        subject.require(DenoisingModel, "reconstructs no images")
+        return add_noise_and_denoise(subject, num, columns, level, split)
     if level is not None:
-        raise InputError(f"--level is for models that draw step by step, and {subject.name} does not; leave it out")
+        raise InputError(f"--level is for iterative models, and {subject.name} is not iterative; leave it out")
     batch = subject.first(split, num)
     images, again = to_uint8(batch.images), to_uint8(subject.model.reconstruct(batch.images, labels=batch.labels))
-    mse = (images.double() - again.double()).div(255).square().mean().item()
+    error = mse(again, images).item()
     columns = min(columns, len(images))
     picture = strip(row_pairs(images, again, columns), columns)
     return Findings(
         picture,
-        {"num": len(images), "split": split, "mse": mse, "psnr": psnr(mse)},
-        summary=(f"PSNR {psnr(mse):.2f} dB over {len(images)} images of {split}",),
+        {"num": len(images), "split": split, "mse": error, "psnr": psnr(error)},
+        summary=(f"PSNR {psnr(error):.2f} dB over {len(images)} images of {split}",),
     )

@@ -1,4 +1,4 @@
-"""What each latent dimension does."""
+"""The effect of each latent dimension."""
 
 import math
 from collections.abc import Sequence
@@ -8,14 +8,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lightning_gen.checks import check_at_least
 from lightning_gen.errors import InputError
 from lightning_gen.inspection.findings import Findings, strip, table
-from lightning_gen.inspection.latents import decode, encode, encode_split, noise_of, prior_mean, with_class
-from lightning_gen.inspection.subject import Subject, at_least
+from lightning_gen.inspection.latents import decode, encode, encode_split, prior_mean, with_class, without_class
+from lightning_gen.inspection.subject import Subject
 from lightning_gen.types import Decoder, Encoder, LatentGenerator, Latents, StoredImages
 
 ACTIVE = 0.01
-"""A unit is active whose encoding has more variance than this over the images (Burda et al. 2016)."""
+"""A unit is active if the variance of its encoding over the images exceeds this (Burda et al. 2016)."""
 
 
 def traverse(
@@ -29,50 +30,53 @@ def traverse(
     split: Literal["train", "val", "test"] = "test",
     num: int = 1000,
 ) -> Findings:
-    """Move one latent dimension at a time over its range and hold the others, the most active dimensions first.
+    """Move one latent dimension at a time over its range, the most active dimensions first.
 
     The activity of a dimension u is A_u = Var_x(E_q(u|x)[u]), the variance of its encoding over images (Burda et al.
-    2016, https://arxiv.org/abs/1509.00519); under a standard normal prior, units above 0.01 are active. Where the model
-    encodes no images, the effect of a dimension stands for it: the standard deviation of a pixel in [0, 1] on the way.
+    2016, https://arxiv.org/abs/1509.00519); under a standard normal prior, units above 0.01 are active. If the model
+    encodes no images, dimensions are ordered by their effect: the standard deviation of a pixel in [0, 1] over the
+    range.
 
     Args:
         subject: model and data.
-        rows: dimensions in the picture, at most.
-        columns: images in a row.
-        limit: how far to go to either side, in standard deviations of the standard normal prior (of the codes, around
-            their mean, where there is no prior).
-        at: where the other dimensions are held: the latents of an image, or the mean of the prior (of the codes, where
-            there is none). An image when not given, or the mean where the model encodes none.
-        image: number of the image in the split.
-        label: the class, of a conditional model; that of the image when not given, and 0 at the mean.
-        split: the split of the image, and of those that the activity is measured over.
-        num: images that the activity is measured over, spread evenly over the split.
+        rows: maximum number of dimensions in the picture.
+        columns: number of images per row.
+        limit: range to either side, in standard deviations of the standard normal prior (of the latents around their
+            mean, without a prior).
+        at: values of the other dimensions: the latents of an image, or the mean of the prior (of the latents, without a
+            prior). Default: image, or mean if the model encodes no images.
+        image: index of the image in the split.
+        label: the class of a conditional model (default: that of the image; 0 at the mean).
+        split: the split of the image, and of the images of the activity.
+        num: number of images of the activity, evenly spaced over the split.
 
     Returns:
-        A row for each dimension, with its activity or effect; those of all dimensions, and the number of active ones.
+        A row per dimension with its activity or effect; those of all dimensions, and the number of active ones.
 
     Raises:
-        InputError: when the model has no latents to move, or an option is out of range.
+        InputError: if the model has no latents, or an option is out of range.
     """
-    at_least(0, image=image)
-    at_least(1, rows=rows)
-    at_least(2, columns=columns, num=num)
+    check_at_least(0, prefix="--", image=image)
+    check_at_least(1, prefix="--", rows=rows)
+    check_at_least(2, prefix="--", columns=columns, num=num)
     if not 0 < limit < math.inf:
         raise InputError(f"--limit is {limit}; it must be a number of standard deviations above 0")
-    subject.need(Decoder, "decodes no latents")
+    subject.require(Decoder, "decodes no latents")
     encodes, has_prior = isinstance(subject.model, Encoder), isinstance(subject.model, LatentGenerator)
     if not encodes and (not has_prior or at == "image"):
-        raise InputError(f"{subject.name} encodes no images{'; take --at mean' if has_prior else ''}")
+        raise InputError(f"{subject.name} encodes no images{'; use --at mean' if has_prior else ''}")
     codes = encode_split(subject, split, num).latents if encodes else None
     mean, deviation = _range(subject, codes, has_prior)
-    held = with_class(subject, mean if codes is None or at == "mean" else _latents_of(subject, split, image), label)
+    base = with_class(subject, mean if codes is None or at == "mean" else _latents_of(subject, split, image), label)
     distances = torch.linspace(-limit, limit, columns, device=mean.device).unsqueeze(1)  # (T, 1)
-    values = noise_of(subject, mean) + distances * deviation  # (T, D)
+    values = without_class(subject, mean) + distances * deviation  # (T, D)
     numbers: dict[str, Any] = {"latent_dim": values.shape[1]}
     if codes is None:
-        numbers["effect"] = _effect(decode(subject, moved(held, values, range(values.shape[1]))), columns).tolist()
+        numbers["effect"] = _effect(
+            decode(subject, vary_dimensions(base, values, range(values.shape[1]))), columns
+        ).tolist()
     else:
-        numbers |= {"split": split, "num": len(codes), "activity": noise_of(subject, codes).var(0).tolist()}
+        numbers |= {"split": split, "num": len(codes), "activity": without_class(subject, codes).var(0).tolist()}
     measure = numbers["effect" if codes is None else "activity"]
     order = sorted(range(len(measure)), key=measure.__getitem__, reverse=True)[:rows]
     summary = (
@@ -81,28 +85,28 @@ def traverse(
     if codes is not None and has_prior:
         numbers["active_units"] = sum(activity > ACTIVE for activity in measure)
         summary = f"{numbers['active_units']} of {len(measure)} dimensions are active; {summary}"
-    images = decode(subject, moved(held, values, order))
+    images = decode(subject, vary_dimensions(base, values, order))
     cells = [[strip(image.unsqueeze(0)) for image in row] for row in images.split(columns)]
     heads = [f"{distance:+.3g}" if distance else "0" for distance in distances.flatten().tolist()]
     picture = table(cells, [f"z{u}  {measure[u]:.2f}" for u in order], heads)
     return Findings(picture, numbers | {"limit": limit, "drawn": order}, summary=(summary,))
 
 
-def moved(
-    held: Float[Tensor, "1 latent"], values: Float[Tensor, "steps dims"], chosen: Sequence[int]
-) -> Float[Tensor, "moved latent"]:
-    """Give one dimension at a time each of its values.
+def vary_dimensions(
+    base: Float[Tensor, "1 latent"], values: Float[Tensor, "steps dims"], dimensions: Sequence[int]
+) -> Float[Tensor, "varied latent"]:
+    """Latents in which one dimension at a time takes each of its values.
 
     Args:
-        held: latents ``(1, latent)``, of which the first are moved.
-        values: of each dimension that can be moved.
-        chosen: the dimensions to move.
+        base: latents ``(1, latent)``.
+        values: values of each dimension.
+        dimensions: the dimensions to vary.
 
     Returns:
-        Latents ``(chosen * steps, latent)``, the steps of the first dimension first.
+        Latents ``(dimensions * steps, latent)``, with the steps of the first dimension first.
     """
-    latents = held.repeat(len(chosen), len(values), 1)  # (R, T, D)
-    for row, dimension in enumerate(chosen):
+    latents = base.repeat(len(dimensions), len(values), 1)  # (R, T, D)
+    for row, dimension in enumerate(dimensions):
         latents[row, :, dimension] = values[:, dimension]
     return latents.flatten(0, 1)
 
@@ -110,12 +114,12 @@ def moved(
 def _range(
     subject: Subject, codes: Latents | None, has_prior: bool
 ) -> tuple[Float[Tensor, "1 latent"], Float[Tensor, " dims"]]:
-    """Mean (1, latent) and standard deviation of the latents: the prior's, or else those of the codes."""
+    """Mean (1, latent) and standard deviation of the prior, or of the latents without a prior."""
     if codes is None or has_prior:
         mean = prior_mean(subject)
-        deviation = torch.ones_like(noise_of(subject, mean)[0])
+        deviation = torch.ones_like(without_class(subject, mean)[0])
     else:
-        mean, deviation = codes.mean(0, keepdim=True), noise_of(subject, codes).std(0)
+        mean, deviation = codes.mean(0, keepdim=True), without_class(subject, codes).std(0)
     if mean.ndim != 2:
         shape = " x ".join(map(str, mean.shape[1:]))
         raise InputError(f"traverse needs latents that are vectors; those of {subject.name} are {shape}")
@@ -123,7 +127,7 @@ def _range(
 
 
 def _latents_of(subject: Subject, split: str, image: int) -> Latents:
-    """The latents of one image of a split."""
+    """Latents of one image of a split."""
     images = subject.data.image_set(split)
     if image >= len(images):
         raise InputError(f"--image is {image}; the images of {split} are 0 to {len(images) - 1}")
@@ -131,5 +135,5 @@ def _latents_of(subject: Subject, split: str, image: int) -> Latents:
 
 
 def _effect(images: StoredImages, steps: int) -> Float[Tensor, " rows"]:
-    """The standard deviation of a pixel in [0, 1] along each row of images, as root mean square over the pixels."""
+    """Standard deviation of a pixel in [0, 1] over the steps of each row, as root mean square over the pixels."""
     return images.unflatten(0, (-1, steps)).float().div(255).var(1).mean((1, 2, 3)).sqrt()

@@ -103,6 +103,9 @@ class GenerativeModule(LightningModule, ABC, Generic[Network]):
     def with_lr_schedule(self, *optimizers: Optimizer) -> Any:
         """Attach the model's learning-rate schedule, which counts training batches, to optimizers.
 
+        Args:
+            *optimizers: the optimizers.
+
         Returns:
             The return value of ``configure_optimizers``.
 
