@@ -26,6 +26,7 @@ from lightning_gen.loggers import RunCSVLogger, WandbRunLogger
 from lightning_gen.models.adversarial import AdversarialModule
 from lightning_gen.models.dcgan import DCGAN
 from lightning_gen.models.vae import VAE
+from lightning_gen.models.wgan import WGAN
 from lightning_gen.types import AlertLogger, Loss, TwoPlayers
 from tests.cases import CASES
 from tests.helpers import loader, on_ranks, trainer
@@ -222,6 +223,13 @@ def test_dcgan_accepts_every_remedy(failure):
     for line in lines:
         (name, value), *_ = yaml.safe_load(line.removeprefix("model.")).items()
         DCGAN(**{**TINY, name: tuple(value) if isinstance(value, list) else value})
+
+
+def test_hyper_parameters_include_the_defaults():
+    values = hyper_parameters(DCGAN(**TINY, packing=2))
+    assert (values["packing"], values["width"], values["clip"], values["augment"]) == (2, 4, None, ())
+    assert values["label_smoothing"] == 0.0
+    assert "label_smoothing" not in hyper_parameters(WGAN(**TINY))  # the objective has no targets
 
 
 # ---- real runs

@@ -162,8 +162,8 @@ def hyper_parameters(model: pl.LightningModule) -> dict[str, Any]:
         Values by name, without ``label_smoothing`` where the model's objective has no targets to smooth.
     """
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(type(model), fail_untyped=False)
-    values: dict[str, Any] = {**vars(parser.get_defaults()), **model.hparams}
+    parser.add_class_arguments(type(model), "model", fail_untyped=False)
+    values: dict[str, Any] = {**vars(parser.get_defaults()).get("model", {}), **model.hparams}
     if not getattr(getattr(model, "objective", None), "has_targets", True):
         values.pop("label_smoothing", None)
     return values
