@@ -77,7 +77,7 @@ class History:
         """Discard the measurements, as after a rollback. The baselines stay."""
         growth_measurements = 1 + math.ceil(GROWTH_WINDOW / self.every_n_batches)
         self.measurements: deque[Measurement] = deque(maxlen=self.patience)
-        self.weights: dict[Player, deque[float | None]] = {
+        self.weight_norms: dict[Player, deque[float | None]] = {
             "generator": deque(maxlen=growth_measurements),
             "discriminator": deque(maxlen=growth_measurements),
         }
@@ -85,15 +85,15 @@ class History:
         self.output_gaps: deque[float] = deque(maxlen=LOSS_WINDOW)
         self.class_shares: deque[float] = deque(maxlen=2)
 
-    def add_weights(self, generator: float | None, discriminator: float | None) -> None:
+    def add_weight_norms(self, generator: float | None, discriminator: float | None) -> None:
         """Record the 2-norms of the players' weights."""
-        self.weights["generator"].append(generator)
-        self.weights["discriminator"].append(discriminator)
+        self.weight_norms["generator"].append(generator)
+        self.weight_norms["discriminator"].append(discriminator)
 
     def add(self, measurement: Measurement) -> None:
         """Record a measurement, and update the baselines."""
         self.measurements.append(measurement)
-        self.add_weights(measurement.generator_weights, measurement.discriminator_weights)
+        self.add_weight_norms(measurement.generator_weights, measurement.discriminator_weights)
         baselines = self.baselines
         losses = measurement.terms.get("discriminator", ())
         if losses and baselines.chance is None:
@@ -138,19 +138,19 @@ def num_non_finite(history: History) -> float:
 # ---- divergence
 
 
-def usable_weights(history: History, player: Player) -> list[float]:
+def valid_weight_norms(history: History, player: Player) -> list[float]:
     """The finite, positive norms of a player's weights."""
-    return [norm for norm in history.weights[player] if norm is not None and math.isfinite(norm) and norm]
+    return [norm for norm in history.weight_norms[player] if norm is not None and math.isfinite(norm) and norm]
 
 
 def generator_growth(history: History) -> float | None:
     """The norm of the generator's weights, relative to its minimum over the last ``GROWTH_WINDOW`` batches."""
-    return growth(usable_weights(history, "generator"))
+    return growth(valid_weight_norms(history, "generator"))
 
 
 def discriminator_growth(history: History) -> float | None:
     """The norm of the discriminator's weights, relative to its minimum over the last ``GROWTH_WINDOW`` batches."""
-    return growth(usable_weights(history, "discriminator"))
+    return growth(valid_weight_norms(history, "discriminator"))
 
 
 def growth(norms: Sequence[float]) -> float | None:
@@ -160,7 +160,7 @@ def growth(norms: Sequence[float]) -> float | None:
 
 def growth_batches(history: History, player: Player) -> int:
     """The number of batches since a player's weights had their minimum norm."""
-    norms = usable_weights(history, player)
+    norms = valid_weight_norms(history, player)
     return (len(norms) - 1 - norms.index(min(norms))) * history.every_n_batches
 
 

@@ -46,8 +46,8 @@ class AtLeast:
     """The criterion that a statistic is not below a threshold; not met where the statistic is None.
 
     Attributes:
-        statistic: the statistic.
-        threshold: the threshold.
+        statistic: a function of the history.
+        threshold: the threshold at which a failure begins.
     """
 
     statistic: Callable[[History], float | None]
@@ -64,8 +64,8 @@ class Below:
     """The criterion that a statistic is below a threshold; not met where the statistic is None.
 
     Attributes:
-        statistic: the statistic.
-        threshold: the threshold.
+        statistic: a function of the history.
+        threshold: the threshold at which a failure begins.
         max_threshold: upper limit of the threshold after hysteresis.
     """
 
@@ -81,12 +81,12 @@ class Below:
 
 @dataclass(frozen=True)
 class Symptom:
-    """A way in which a failure shows.
+    """A sign of a failure, with its message and its remedies.
 
     Attributes:
-        failure: the failure.
+        failure: name of the failure.
         criteria: the statistics and their thresholds, all of which must be met.
-        message: states the evidence.
+        message: the evidence in words, e.g. for a report.
         remedies: what to try, the most promising first.
     """
 
@@ -105,7 +105,7 @@ class Symptom:
 
 def growth_message(history: History, player: statistics.Player) -> str:
     """By how much a player's weights grew."""
-    growth = statistics.growth(statistics.usable_weights(history, player)) or 0.0
+    growth = statistics.growth(statistics.valid_weight_norms(history, player)) or 0.0
     return f"the {player}'s weights grew {growth:,.0f}-fold in {statistics.growth_batches(history, player)} batches"
 
 
@@ -226,7 +226,7 @@ class Finding(NamedTuple):
     """The beginning or the end of a failure.
 
     Attributes:
-        failure: the failure.
+        failure: name of the failure.
         symptom: the symptom by which it was detected; None when the failure has ended.
         evidence: the symptom's message; None when the failure has ended.
     """
@@ -259,7 +259,7 @@ class FailureDetector:
             discriminator_weights: 2-norm of the discriminators' weights.
         """
         self.history.clear()
-        self.history.add_weights(generator_weights, discriminator_weights)
+        self.history.add_weight_norms(generator_weights, discriminator_weights)
         self.active, self.num_clear = None, 0
 
     def update(self, measurement: Measurement) -> list[Finding]:
