@@ -1,19 +1,25 @@
-"""Uses of private APIs of Lightning and wandb, in one place, each with its reason and the version it was read in."""
+"""All uses of private APIs of PyTorch Lightning, each with the version in which it was read and the reason.
+
+Overridden private methods of Lightning's command line are in ``cli/training.py``; uses of wandb are in ``loggers.py``.
+"""
 
 from typing import Any
 
 from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.core.optimizer import LightningOptimizer, do_nothing_closure
+from pytorch_lightning.loggers import WandbLogger
 
 
 def exclude_from_global_step(optimizer: LightningOptimizer) -> None:
-    """Keep an optimizer's steps out of ``Trainer.global_step``.
+    """Exclude an optimizer's steps from ``Trainer.global_step``.
 
-    Under manual optimization Lightning counts the steps of every optimizer (its issue 17958), so a GAN's ``max_steps``
-    would be reached in half the batches. The two hooks do nothing but count. Lightning 2.6, core/optimizer.py.
+    Lightning 2.6, core/optimizer.py: ``_on_before_step`` and ``_on_after_step`` do nothing but count. Reason: under
+    manual optimization Lightning counts the steps of every optimizer (its issue 17958), so that a GAN reaches
+    ``max_steps`` after half the batches.
 
     Args:
-        optimizer: an optimizer as ``LightningModule.optimizers()`` returns it.
+        optimizer: an optimizer as returned by ``LightningModule.optimizers()``.
     """
     optimizer._on_before_step = optimizer._on_after_step = do_nothing_closure
 
@@ -21,8 +27,8 @@ def exclude_from_global_step(optimizer: LightningOptimizer) -> None:
 def logging_step(trainer: Trainer) -> int:
     """The step under which ``LightningModule.log`` reports to the loggers.
 
-    Metrics that are logged by hand need the same number, and it is not ``global_step`` where an optimizer is excluded
-    from that. Lightning 2.6, loops/training_epoch_loop.py.
+    Lightning 2.6, loops/training_epoch_loop.py: ``_batches_that_stepped``. Reason: metrics that a callback sends to the
+    loggers need the same number, which differs from ``global_step`` where an optimizer is excluded from it.
 
     Args:
         trainer: a trainer in ``fit``.
@@ -32,3 +38,59 @@ def logging_step(trainer: Trainer) -> int:
     """
     loop: Any = trainer.fit_loop.epoch_loop
     return int(loop._batches_that_stepped)
+
+
+def trained_batches(trainer: Trainer) -> int:
+    """The index of the newest training batch of the run, counted over all epochs; -1 before the first.
+
+    Lightning 2.6, loops/fit_loop.py: ``total_batch_idx`` is public, but the loop classes are an internal interface.
+    Reason: ``Trainer`` offers only ``global_step``, which counts optimizer steps.
+    """
+    return int(trainer.fit_loop.total_batch_idx)
+
+
+def save_checkpoint_if_new(callback: ModelCheckpoint, trainer: Trainer) -> None:
+    """Save a callback's checkpoint now, unless it has saved one at this step or the trainer saves none.
+
+    Lightning 2.6, callbacks/model_checkpoint.py: ``_should_skip_saving_checkpoint``, ``_monitor_candidates`` and
+    ``_save_topk_checkpoint``. Reason: the public hooks save only at the callback's interval, not at the end of a run.
+
+    Args:
+        callback: the callback.
+        trainer: a trainer in ``fit``.
+    """
+    if not callback._should_skip_saving_checkpoint(trainer):
+        callback._save_topk_checkpoint(trainer, callback._monitor_candidates(trainer))
+
+
+def get_wandb_run(logger: WandbLogger) -> Any:
+    """The W&B run that a logger has started; None before that.
+
+    Lightning 2.6, loggers/wandb.py: ``_experiment``. Reason: ``experiment`` starts a run when there is none.
+    """
+    return logger._experiment
+
+
+def set_wandb_run(logger: WandbLogger, run: Any) -> None:
+    """Set the W&B run of a logger; None when it has ended.
+
+    Lightning 2.6, loggers/wandb.py: ``_experiment``. Reason: ``version`` and other methods of the base class read it.
+    """
+    logger._experiment = run
+
+
+def wandb_init_options(logger: WandbLogger) -> dict[str, Any]:
+    """The arguments of ``wandb.init`` that a logger was constructed with, without those that are None.
+
+    Lightning 2.6, loggers/wandb.py: ``_wandb_init``. Reason: the constructor maps its own arguments to those of
+    ``wandb.init`` and stores them nowhere else.
+    """
+    return {name: value for name, value in logger._wandb_init.items() if value is not None}
+
+
+def state_without_wandb_run(logger: WandbLogger) -> dict[str, Any]:
+    """A logger's attributes without its W&B run, for pickling.
+
+    Lightning 2.6, loggers/wandb.py: ``_experiment``. Reason: ``WandbLogger.__getstate__`` starts a run.
+    """
+    return {**logger.__dict__, "_experiment": None}

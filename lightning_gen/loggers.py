@@ -1,7 +1,7 @@
-"""Where a run's figures go: a CSV file in the run's folder, and Weights & Biases.
+"""The loggers of a run: a CSV file in the run's folder, and Weights & Biases.
 
-Both put every figure on one axis, the number of images that the model had been trained on. Models log ``images_seen``
-beside their figures; what is logged without it (pictures, a learning rate) gets the newest that the logger knows.
+The axis of every figure is ``images_seen``, the number of images that the model was trained on. Models log it with
+their figures; pictures, learning rates and other values that are logged without it get its last value.
 """
 
 import csv
@@ -25,18 +25,24 @@ from pytorch_lightning.loggers.logger import Logger
 
 from lightning_gen.cache import atomic
 from lightning_gen.errors import InputError
+from lightning_gen.lightning_compat import (
+    get_wandb_run,
+    set_wandb_run,
+    state_without_wandb_run,
+    wandb_init_options,
+)
 
 AXIS = "images_seen"
 
 
 class _Axis:
-    """Puts rows of figures on the axis."""
+    """Adds ``images_seen`` to rows of figures."""
 
     def __init__(self) -> None:
         self.images_seen: int | None = None
 
-    def place(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
-        """Give a row its number of images seen, a whole number whatever mean Lightning took of it."""
+    def add_to(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
+        """The figures with ``images_seen`` first, rounded because Lightning may have averaged it."""
         if AXIS in metrics:
             self.images_seen = round(float(metrics[AXIS]))
         axis = {} if self.images_seen is None else {AXIS: self.images_seen}
@@ -44,13 +50,13 @@ class _Axis:
 
 
 class RunCSVLogger(Logger):
-    """Writes ``<run>/metrics.csv``: a line for each call, a column for each figure, ``images_seen`` first.
+    """Writes ``<run>/metrics.csv``: one line per call, one column per figure, ``images_seen`` first.
 
-    Each line is on the disk when the call returns, and a resumed run goes on below the lines that are there, which
-    Lightning's own CSVLogger deletes. Hyper-parameters are not repeated here: ``config.yaml`` holds them.
+    Each line is on disk when the call returns. A resumed run appends to the file, which Lightning's ``CSVLogger``
+    deletes. Hyper-parameters are not written: they are in ``config.yaml``.
 
     Args:
-        run_folder: the run's folder; made when the first line is written.
+        run_folder: the run's folder; created with the first line.
     """
 
     def __init__(self, run_folder: str | Path) -> None:
@@ -61,12 +67,12 @@ class RunCSVLogger(Logger):
 
     @property
     def name(self) -> str:
-        """Empty: the run's folder names the run."""
+        """Empty: the run is identified by its folder."""
         return ""
 
     @property
     def version(self) -> str:
-        """Empty: the run's folder names the run."""
+        """Empty: the run is identified by its folder."""
         return ""
 
     @property
@@ -80,7 +86,7 @@ class RunCSVLogger(Logger):
         return self.save_dir
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """Write nothing."""
+        """Do nothing."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
@@ -88,11 +94,14 @@ class RunCSVLogger(Logger):
 
         Args:
             metrics: figures by name.
-            step: training batches so far, by Lightning's count.
+            step: Lightning's number of training batches.
+
+        Raises:
+            InputError: when the file cannot be written.
         """
-        row = self._axis.place(metrics) | ({} if step is None else {"step": step})
+        row = self._axis.add_to(metrics) | ({} if step is None else {"step": step})
         if not row.keys() <= set(self._columns):
-            self._widen(row)
+            self._add_columns(row)
         try:
             with self.path.open("a", newline="") as file:
                 csv.DictWriter(file, self._columns).writerow(row)
@@ -100,16 +109,11 @@ class RunCSVLogger(Logger):
             raise InputError(f"cannot write {self.path}: {error.strerror or error}") from None
 
     def log_alert(self, title: str, text: str) -> None:
-        """Append a line with a text under the column ``watchdog``.
-
-        Args:
-            title: unused; the text says it too.
-            text: what to say.
-        """
+        """Append a line with the text in the column ``watchdog``; the title is part of the text."""
         self.log_metrics({"watchdog": text})
 
-    def _widen(self, row: Mapping[str, Any]) -> None:
-        """Write the file anew with the columns that it had and the row's."""
+    def _add_columns(self, row: Mapping[str, Any]) -> None:
+        """Rewrite the file with a row's columns added."""
         lines: list[dict[str, str]] = []
         if self.path.exists():
             with self.path.open(newline="") as file:
@@ -125,20 +129,20 @@ class RunCSVLogger(Logger):
 
 
 class WandbRunLogger(WandbLogger):
-    """One W&B run for one run folder, with ``images_seen`` as the axis of everything in it.
+    """One W&B run per run folder, with ``images_seen`` as the axis of every figure.
 
-    The run is online when the user is logged in, else (or where the server cannot be reached) offline in
-    ``<run>/wandb``, to be uploaded with ``sync_command``; ``WANDB_MODE`` and ``wandb offline`` are obeyed. Its id is
-    kept in ``<run>/wandb/run-id``, so that a resumed run folder resumes its W&B run. Nothing is started before it is
-    needed, and only by the first process.
+    The run is online if the user is logged in and the server is available. Otherwise it is recorded offline in
+    ``<run>/wandb``, and ``sync_command`` uploads it. ``WANDB_MODE`` and ``wandb offline`` are respected. The run's id
+    is stored in ``<run>/wandb/run-id``, so that a resumed run folder resumes its W&B run. The run is started at its
+    first use, by rank 0 only.
 
     Args:
         run_folder: the run's folder.
-        name: the run's name in W&B.
-        project: the W&B project; by default ``$WANDB_PROJECT`` or ``lightning_gen``.
-        mode: online, offline or disabled; chosen as above when None.
-        max_checkpoint_gb: a best checkpoint that is larger is not logged.
-        **kwargs: what else ``wandb.init`` takes: ``entity``, ``group``, ``tags``, ``notes`` ...
+        name: display name of the run in W&B.
+        project: the W&B project; default: ``$WANDB_PROJECT`` or ``lightning_gen``.
+        mode: online, offline or disabled; None chooses as described above.
+        max_checkpoint_gb: maximum size of a best checkpoint that is logged, in GB.
+        **kwargs: further arguments of ``wandb.init``: ``entity``, ``group``, ``tags``, ``notes`` ...
     """
 
     def __init__(
@@ -161,34 +165,32 @@ class WandbRunLogger(WandbLogger):
         self._logged_checkpoint: tuple[str, float] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_experiment": None, "_checkpoints": {}}
+        return state_without_wandb_run(self) | {"_checkpoints": {}}
 
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
         """The W&B run, started or resumed at the first use."""
-        if self._experiment is None:
-            self._experiment = self._start()
-        return self._experiment
+        run = get_wandb_run(self)
+        if run is None:
+            run = self._start()
+            set_wandb_run(self, run)
+        return run
 
     def _start(self) -> wandb.Run:
         run_id = self._run_id()
         if wandb.run is not None:
             if wandb.run.id == run_id:
                 return wandb.run
-            wandb.finish()  # one run folder, one W&B run
-        options: dict[str, Any] = {"init_timeout": 30, "console": "off", "silent": True}
-        if "finish_timeout" in getattr(wandb.Settings, "model_fields", {}):
-            options["finish_timeout"] = 600  # seconds: a network that is lost never holds the process back for good
-        init = {name: value for name, value in self._wandb_init.items() if value is not None}
-        init |= {"id": run_id, "resume": "allow", "settings": wandb.Settings(**options)}
-        mode = self.mode or _mode()
+            wandb.finish()  # one W&B run per run folder
+        init = wandb_init_options(self) | {"id": run_id, "resume": "allow", "settings": _run_settings()}
+        mode = self.mode or _default_mode()
         try:
             run = wandb.init(mode=mode, **init)
         except wandb.Error as error:
             if mode != "online":
                 raise
-            rank_zero_warn(f"W&B cannot be used online ({str(error).splitlines()[0]}): the run is recorded offline")
+            rank_zero_warn(f"W&B is unavailable ({str(error).splitlines()[0]}): the run is recorded offline")
             wandb.teardown()
             run = wandb.init(mode="offline", **init)
         run.define_metric(AXIS)
@@ -196,24 +198,24 @@ class WandbRunLogger(WandbLogger):
         return run
 
     def _run_id(self) -> str:
-        """The id of the W&B run that this folder began, or else a new one, kept for the next time."""
+        """The id of this folder's W&B run; a new one is stored in the folder."""
         path = self.run_folder / "wandb" / "run-id"
         if path.exists() and (run_id := path.read_text().strip()):
             return run_id
-        run_id = self._id or os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4)
+        run_id = wandb_init_options(self).get("id") or os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4)
         with atomic(path) as temporary:
             temporary.write_text(run_id)
         return run_id
 
     @property
     def url(self) -> str | None:
-        """Where the run is seen; None when it is offline or has not begun."""
-        run = self._experiment
+        """Address of the run's page; None if the run is offline or has not started."""
+        run = get_wandb_run(self)
         return run.url if run is not None and run.settings.mode == "online" else None
 
     @property
     def sync_command(self) -> str | None:
-        """The command that uploads what was recorded offline and not uploaded since; None when there is nothing."""
+        """The command that uploads the offline recordings of this folder; None if all are uploaded."""
         pending = [
             folder
             for folder in sorted((self.run_folder / "wandb").glob("offline-run-*"))
@@ -223,23 +225,18 @@ class WandbRunLogger(WandbLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Log figures at their number of images seen.
-
-        Args:
-            metrics: figures by name, ``images_seen`` among them.
-            step: unused; W&B counts its own rows.
-        """
-        self.experiment.log(self._axis.place(metrics))
+        """Log figures with ``images_seen``; ``step`` is unused, because W&B counts its own rows."""
+        self.experiment.log(self._axis.add_to(metrics))
 
     @rank_zero_only
     def log_image(self, key: str, images: list[Any], step: int | None = None, **kwargs: Any) -> None:
         """Log pictures.
 
         Args:
-            key: their name.
+            key: name of the pictures.
             images: arrays ``(height, width, channels)``, tensors, PIL images or files.
-            step: images seen; the newest known when None.
-            **kwargs: lists with one entry for each picture, e.g. ``caption``.
+            step: images seen; the last logged value if None.
+            **kwargs: lists with one entry per picture, e.g. ``caption``.
         """
         if step is not None:
             self._axis.images_seen = step
@@ -247,23 +244,18 @@ class WandbRunLogger(WandbLogger):
 
     @rank_zero_only
     def log_alert(self, title: str, text: str) -> None:
-        """Send an alert, which W&B forwards by mail or Slack as the user has set; kept for later when offline.
+        """Send an alert, which W&B forwards by mail or Slack; an offline run sends it when it is uploaded.
 
         Args:
-            title: what happened; of two alerts with one title within a minute, W&B sends the first.
-            text: the rest.
+            title: the title, cut after 63 characters; W&B drops a second alert with the same title within a minute.
+            text: the text.
         """
         self.experiment.alert(title=title[:63], text=text, level="WARN")
 
     @rank_zero_only
     def log_json(self, key: str, mapping: Mapping[str, Any]) -> None:
-        """Keep a mapping as a JSON artifact of the run.
-
-        Args:
-            key: its name.
-            mapping: plain values.
-        """
-        name = re.sub(r"[^\w.-]", "-", key)  # what W&B takes for a name
+        """Log a mapping of plain values as a JSON artifact of the run."""
+        name = re.sub(r"[^\w.-]", "-", key)  # the characters that W&B allows
         artifact = wandb.Artifact(f"{name}-{self.experiment.id}", type="json")
         with artifact.new_file(f"{name}.json") as file:
             json.dump(mapping, file, indent=2)
@@ -271,23 +263,23 @@ class WandbRunLogger(WandbLogger):
 
     @rank_zero_only
     def log_score_card(self, card: Mapping[str, Any], key: str = "score_card") -> None:
-        """Keep a score card whole as an artifact, and its scores in the run's summary.
+        """Log a score card as an artifact, and its scores in the run's summary.
 
         Args:
-            card: the score card, its numbers under ``scores``.
-            key: tells one card of a run from another; the summary's names are ``<key>/<metric>``.
+            card: the score card; the entry ``scores`` has the numbers.
+            key: name of the card in its run; the summary's names are ``<key>/<metric>``.
         """
         self.log_json(key, card)
         self.experiment.summary.update({f"{key}/{metric}": value for metric, value in card["scores"].items()})
 
     def after_save_checkpoint(self, checkpoint_callback: ModelCheckpoint) -> None:
-        """Remember whom to ask for the best checkpoint."""
+        """Record a callback, whose best checkpoint is logged at the end."""
         self._checkpoints[id(checkpoint_callback)] = checkpoint_callback
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Log the best checkpoint after a run that succeeded."""
-        if status == "success" and self._experiment is not None:
+        """Log the best checkpoint after a successful run."""
+        if status == "success" and get_wandb_run(self) is not None:
             self._log_best_checkpoint()
 
     def _log_best_checkpoint(self) -> None:
@@ -309,21 +301,47 @@ class WandbRunLogger(WandbLogger):
 
     @rank_zero_only
     def close(self) -> None:
-        """End the W&B run; without it, the run ends with the process."""
-        if self._experiment is not None:
-            self._experiment.finish()
-            self._experiment = None
+        """Finish the W&B run. Otherwise it is finished at the end of the process."""
+        run = get_wandb_run(self)
+        if run is not None:
+            run.finish()
+            set_wandb_run(self, None)
 
 
-def _mode() -> Literal["online", "offline", "disabled", "shared"]:
-    """The mode that the user chose, but never online without credentials: nothing may stop and ask."""
-    mode: Any = os.environ.get("WANDB_MODE") or wandb.setup().settings.mode
-    return "offline" if mode == "online" and not _logged_in() else mode
+def _run_settings() -> wandb.Settings:
+    """The settings of a W&B run: quiet, and with time limits on the network.
+
+    wandb 0.31, sdk/wandb_settings.py: ``finish_timeout`` (seconds) is newer than the oldest supported wandb, whose
+    ``Settings`` rejects it. Reason: without it, the process waits for a lost network at its end.
+    """
+    options: dict[str, Any] = {"init_timeout": 30, "console": "off", "silent": True}
+    if "finish_timeout" in getattr(wandb.Settings, "model_fields", {}):
+        options["finish_timeout"] = 600
+    return wandb.Settings(**options)
 
 
-def _logged_in() -> bool:
-    """Whether W&B finds credentials on this machine: in the environment, its settings or the netrc file."""
-    settings = wandb.setup().settings
+def _global_settings() -> wandb.Settings:
+    """The settings that wandb has read from the environment and its files.
+
+    wandb 0.31, sdk/wandb_setup.py: ``wandb.setup`` is public but documented for use before processes are started.
+    Reason: wandb has no public function that returns its settings without starting a run.
+    """
+    return wandb.setup().settings
+
+
+def _default_mode() -> Literal["online", "offline", "disabled", "shared"]:
+    """The mode of the user's settings; offline instead of online without credentials, so that wandb never prompts."""
+    mode: Any = os.environ.get("WANDB_MODE") or _global_settings().mode
+    return "offline" if mode == "online" and not _has_credentials() else mode
+
+
+def _has_credentials() -> bool:
+    """Whether W&B finds credentials in the environment, its settings or the netrc file.
+
+    wandb 0.31, sdk/lib/wbauth/authenticate.py does the same. Reason: that module is private, and ``wandb.login``
+    prompts the user.
+    """
+    settings = _global_settings()
     if settings.api_key or os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     files = [os.environ["NETRC"]] if "NETRC" in os.environ else ["~/.netrc", "~/_netrc"]

@@ -1,4 +1,4 @@
-"""The picture callbacks: where and when they draw, what they draw, and that training does not notice."""
+"""The picture callbacks: when pictures are made, their content and files, and that training is unaffected."""
 
 from pathlib import Path
 from unittest.mock import Mock
@@ -52,7 +52,7 @@ class Data(LightningDataModule):
 
 
 class Plain(LightningModule):
-    """Trains a little network with dropout (which uses the global generator) and can do nothing else."""
+    """Trains a small network with dropout, which uses the global generator, and has no capability."""
 
     def __init__(self):
         super().__init__()
@@ -77,7 +77,7 @@ class Plain(LightningModule):
 
 
 class Generative(Plain):
-    """A prior, a decoder and an identity reconstructor; every call uses up the global generators as well."""
+    """A prior, a decoder and an identity reconstructor; every call also advances the global generators."""
 
     def sample_latents(self, num, *, generator=None):
         return randn(num, 4, generator=generator)
@@ -116,8 +116,8 @@ class Conditional(Plain):
         return to_float(labels.to(torch.uint8)[:, None, None, None].expand(-1, 1, SIZE, SIZE))
 
 
-class Pictures:
-    """A logger's part that takes pictures."""
+class PictureLogger:
+    """Records pictures."""
 
     def __init__(self):
         self.logged = []
@@ -147,7 +147,7 @@ def names(folder: Path) -> list[str]:
 
 
 def stub(folder: Path, **options) -> Mock:
-    """A trainer for one call of a hook."""
+    """A mock trainer for one call of a hook."""
     precision = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False).precision_plugin
     return Mock(
         Trainer,
@@ -182,7 +182,7 @@ def test_files_epochs_and_sizes(tmp_path):
     assert read_image(str(strip.last_path)).shape == (3, 2 * TILE + 1, 5 * TILE + 1)
 
 
-def test_noise_is_the_same_each_time(tmp_path):
+def test_noise_is_fixed(tmp_path):
     model, images = Generative(), []
     for epoch, callback in enumerate([SampleGrid(num=4), SampleGrid(num=4), SampleGrid(num=4, seed=1)]):
         model.images_seen = epoch
@@ -192,7 +192,7 @@ def test_noise_is_the_same_each_time(tmp_path):
     assert not images[0].equal(images[2])
 
 
-def test_one_class_a_row(tmp_path):
+def test_one_class_per_row(tmp_path):
     callback = SampleGrid(num=16)
     callback.on_train_epoch_end(stub(tmp_path), Conditional())
     picture = read_image(str(callback.last_path))
@@ -200,17 +200,17 @@ def test_one_class_a_row(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("num_classes", "shown"), [(4, list(range(4))), (5, list(range(5))), (100, [0, 20, 40, 60, 80])]
+    ("num_classes", "labels"), [(4, list(range(4))), (5, list(range(5))), (100, [0, 20, 40, 60, 80])]
 )
-def test_the_grid_grows_to_show_all_classes_and_samples_them_where_there_are_too_many(tmp_path, num_classes, shown):
+def test_the_grid_has_a_row_per_class_or_evenly_spaced_classes(tmp_path, num_classes, labels):
     callback, model = SampleGrid(num=25 if num_classes == 100 else 20 if num_classes == 5 else 16), Conditional()
     model.num_classes = num_classes
     callback.on_train_epoch_end(stub(tmp_path), model)
     picture = read_image(str(callback.last_path))
-    assert picture[0, 4::TILE, 4].tolist() == shown
+    assert picture[0, 4::TILE, 4].tolist() == labels
 
 
-def test_ten_classes_have_ten_rows_of_the_usual_grid(tmp_path):
+def test_ten_classes_have_ten_rows_of_the_default_grid(tmp_path):
     model = Conditional()
     model.num_classes = 10
     callback = SampleGrid()
@@ -219,7 +219,7 @@ def test_ten_classes_have_ten_rows_of_the_usual_grid(tmp_path):
     assert picture[0, 4::TILE, 4::TILE].tolist() == [[label] * 6 for label in range(10)]
 
 
-def test_reconstructions_stand_below_their_originals(tmp_path):
+def test_reconstructions_are_below_their_originals(tmp_path):
     callback = ReconstructionGrid(num=10)
     callback.on_train_epoch_end(stub(tmp_path), Generative())
     picture, stored = read_image(str(callback.last_path)), Images().stored
@@ -229,7 +229,7 @@ def test_reconstructions_stand_below_their_originals(tmp_path):
     for index in range(10):
         left = 1 + index % 8 * TILE
         assert rows[index // 8 * 2][:1, :, left : left + SIZE].equal(stored[index])
-    assert (rows[2][:, :, 1 + 2 * TILE : 1 + 3 * TILE] == 128).all()  # nothing where there is no image
+    assert (rows[2][:, :, 1 + 2 * TILE : 1 + 3 * TILE] == 128).all()  # grey where there is no image
 
 
 def test_row_pairs_order():
@@ -249,7 +249,7 @@ def test_autoencoder_interpolates_between_images(tmp_path):
     assert (middle - (stored[0].float() + stored[1].float()) / 2).abs().max() <= 0.5 + 1e-3
 
 
-def test_training_does_not_notice(tmp_path):
+def test_training_is_the_same_with_pictures(tmp_path):
     def state(*callbacks):
         model = Generative()
         torch.manual_seed(1), np.random.seed(1)  # noqa: NPY002
@@ -258,11 +258,11 @@ def test_training_does_not_notice(tmp_path):
         return model.state_dict(), torch.get_rng_state(), np.random.get_state()[1]  # noqa: NPY002
 
     plain, plain_torch, plain_numpy = state()
-    drawn, drawn_torch, drawn_numpy = state(SampleGrid(num=4), ReconstructionGrid(), InterpolationStrip())
+    observed, observed_torch, observed_numpy = state(SampleGrid(num=4), ReconstructionGrid(), InterpolationStrip())
     assert names(tmp_path)
-    assert all(plain[name].equal(drawn[name]) for name in plain)
-    assert plain_torch.equal(drawn_torch)
-    assert (plain_numpy == drawn_numpy).all()
+    assert all(plain[name].equal(observed[name]) for name in plain)
+    assert plain_torch.equal(observed_torch)
+    assert (plain_numpy == observed_numpy).all()
 
 
 def test_modes_are_restored(tmp_path):
@@ -279,7 +279,7 @@ CALLBACKS = [SampleGrid, ReconstructionGrid, InterpolationStrip]
 
 
 @pytest.mark.parametrize("make", CALLBACKS)
-def test_silent_without_the_capability(tmp_path, make):
+def test_no_picture_without_the_capability(tmp_path, make):
     callback = make()
     callback.on_train_epoch_end(stub(tmp_path), Plain())
     assert names(tmp_path) == []
@@ -287,7 +287,7 @@ def test_silent_without_the_capability(tmp_path, make):
 
 
 @pytest.mark.parametrize("make", [ReconstructionGrid, InterpolationStrip])
-def test_silent_without_images(tmp_path, make):
+def test_no_picture_without_images(tmp_path, make):
     model = Autoencoder()
     model.reconstruct = lambda images: images
     make().on_train_epoch_end(stub(tmp_path, datamodule=None), model)
@@ -296,26 +296,26 @@ def test_silent_without_images(tmp_path, make):
 
 @pytest.mark.parametrize("make", CALLBACKS)
 @pytest.mark.parametrize("option", [{"is_global_zero": False}, {"fast_dev_run": True}])
-def test_nothing_on_other_ranks_or_in_a_dry_run(tmp_path, make, option):
+def test_no_picture_on_other_ranks_or_in_a_dry_run(tmp_path, make, option):
     callback = make()
     callback.on_train_epoch_end(stub(tmp_path, **option), Generative())
     callback.on_train_end(stub(tmp_path, **option), Generative())
     assert names(tmp_path) == []
 
 
-def test_loggers_get_the_picture(tmp_path):
-    taker, callback = Pictures(), SampleGrid(num=4)
+def test_loggers_receive_the_picture(tmp_path):
+    logger, callback = PictureLogger(), SampleGrid(num=4)
     model = Generative()
     model.images_seen = 7
-    callback.on_train_epoch_end(stub(tmp_path, loggers=[object(), taker]), model)
-    [(key, [image], step)] = taker.logged
+    callback.on_train_epoch_end(stub(tmp_path, loggers=[object(), logger]), model)
+    [(key, [image], step)] = logger.logged
     assert (key, step) == ("samples", 7)
     assert image.dtype == np.uint8
     assert (image == read_image(str(callback.last_path)).permute(1, 2, 0).numpy()).all()
 
 
-def test_unwritable_folder_is_one_clear_line(tmp_path):
-    (tmp_path / "samples").write_text("a file where the folder should be")
+def test_an_unwritable_folder_is_an_input_error(tmp_path):
+    (tmp_path / "samples").write_text("a file in place of the folder")
     with pytest.raises(InputError, match=r"cannot write .*samples_000000000.png"):
         SampleGrid(num=4).on_train_epoch_end(stub(tmp_path), Generative())
 
@@ -330,6 +330,6 @@ def test_unwritable_folder_is_one_clear_line(tmp_path):
         lambda: SampleGrid(-1),
     ],
 )
-def test_bad_arguments_are_named(make):
+def test_invalid_arguments_are_named(make):
     with pytest.raises(InputError, match="must be"):
         make()

@@ -473,7 +473,7 @@ def test_from_the_command_line(runs, run, what, tmp_path, capsys):
         ("vae", ["denoise", "--corruption", "masking", "--amount", "2"], ["amount is 2", "probability"]),
         ("vae", ["anomaly"], ["--against noise", "--anomalous_class"]),
         ("vae", ["anomaly", "--anomalous_class", "12"], ["no class 12", "0 to 9"]),
-        ("vae", ["anomaly", "--anomalous_class", "1", "--against", "noise"], ["--against", "name one of them"]),
+        ("vae", ["anomaly", "--anomalous_class", "1", "--against", "noise"], ["--against", "use one of them"]),
         ("vae", ["anomaly", "--against", "imagenet"], ["imagenet", "noise", "fashion_mnist"]),
         ("vae", ["anomaly", "--against", "mnist"], ["MNIST"]),
         ("vae", ["anomaly", "--against", "noise", "--samples", "0"], ["--samples is 0", "at least 1"]),

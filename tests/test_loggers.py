@@ -1,4 +1,4 @@
-"""The loggers, read back from the disk: metrics.csv, and the file that an offline W&B run leaves."""
+"""The loggers: what metrics.csv and the file of an offline W&B run contain."""
 
 import csv
 import json
@@ -23,7 +23,7 @@ BATCH, BATCHES = 2, 5
 
 
 class Toy(LightningModule):
-    """Logs what it was given, so that every figure is known: the loss of n images seen is 1 / n."""
+    """Logs the loss 1 / n after n images, so that every figure is predictable."""
 
     def __init__(self, width: int = 7):
         super().__init__()
@@ -53,8 +53,8 @@ class Toy(LightningModule):
 
 
 @pytest.fixture(autouse=True)
-def own_wandb(monkeypatch, tmp_path):
-    """No credentials, settings or caches of whoever runs the tests."""
+def isolated_wandb(monkeypatch, tmp_path):
+    """Hides the credentials, settings and caches of the user who runs the tests."""
     for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_PROJECT", "WANDB_RUN_ID", "WANDB_IDENTITY_TOKEN_FILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
@@ -101,7 +101,7 @@ def records(file: Path) -> list[wandb_internal_pb2.Record]:
 
 
 def offline_runs(folder: Path) -> list[list[wandb_internal_pb2.Record]]:
-    """The records of a folder's offline runs, once W&B's own process has written the last of them and ended."""
+    """The records of a folder's offline runs, after W&B's process has written them and ended."""
     wandb.teardown()
     return [records(file) for file in sorted((folder / "wandb").glob("offline-run-*/*.wandb"))]
 
@@ -126,7 +126,7 @@ VALIDATED = [(round(1 / n, 6), n) for n in (10, 20)]
 
 @pytest.fixture(scope="module")
 def offline_run(tmp_path_factory):
-    """A fit of two epochs, pictures, two score cards; its folder and its logger."""
+    """A fit of two epochs with pictures and two score cards: its folder, its records and its sync command."""
     folder = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("WANDB_API_KEY", raising=False)
@@ -145,7 +145,7 @@ def offline_run(tmp_path_factory):
     return folder, run, command
 
 
-def test_every_figure_once_on_images_seen(offline_run):
+def test_every_figure_is_logged_once_with_images_seen(offline_run):
     _, run, _ = offline_run
     rows = history(run)
     assert figures(rows, "loss/total") == TRAINED
@@ -154,7 +154,7 @@ def test_every_figure_once_on_images_seen(offline_run):
     assert all(isinstance(row["images_seen"], int) for row in rows)
 
 
-def test_images_seen_is_the_axis_of_everything(offline_run):
+def test_images_seen_is_the_axis_of_every_figure(offline_run):
     _, run, _ = offline_run
     metrics = [record.metric for record in run if record.HasField("metric")]
     assert {metric.step_metric for metric in metrics if metric.name != "images_seen"} == {"images_seen"}
@@ -162,7 +162,7 @@ def test_images_seen_is_the_axis_of_everything(offline_run):
     assert not any("global_step" in metric.name for metric in metrics)
 
 
-def test_the_config_is_kept(offline_run):
+def test_the_config_is_stored(offline_run):
     _, run, _ = offline_run
     config = {}
     for record in run:
@@ -170,14 +170,14 @@ def test_the_config_is_kept(offline_run):
     assert config["width"] == 7
 
 
-def test_pictures_are_kept_on_the_axis(offline_run):
+def test_pictures_are_stored_with_images_seen(offline_run):
     folder, run, _ = offline_run
     pictures = [row for row in history(run) if any(name.startswith("samples") for name in row)]
     assert [row["images_seen"] for row in pictures] == [20, 20]
     assert len(list(folder.glob("wandb/offline-run-*/files/media/images/samples*.png"))) == 2
 
 
-def test_score_cards_are_kept(offline_run):
+def test_score_cards_are_stored(offline_run):
     _, run, _ = offline_run
     summary = {}
     for record in run:
@@ -191,7 +191,7 @@ def test_score_cards_are_kept(offline_run):
     assert {f"score_card-{run_id}", f"reconstruction-{run_id}", f"model-{run_id}"} <= artifacts
 
 
-def test_only_the_best_checkpoint_is_kept(offline_run):
+def test_only_the_best_checkpoint_is_stored(offline_run):
     _, run, _ = offline_run
     models = [record.artifact for record in run if record.artifact.type == "model"]
     assert len(models) == 1
@@ -225,7 +225,7 @@ def test_a_resumed_folder_resumes_its_run(tmp_path):
 
 
 def test_offline_without_credentials_and_quiet(tmp_path):
-    """In a process of its own: nobody is logged in, nothing is asked, nothing is printed."""
+    """In a separate process, without credentials: no prompt and no output."""
     code = f"""
 from lightning_gen.loggers import WandbRunLogger
 logger = WandbRunLogger({str(tmp_path)!r})
@@ -235,7 +235,7 @@ assert logger.sync_command and logger.url is None
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    [run] = offline_runs(tmp_path)  # written when the process ended
+    [run] = offline_runs(tmp_path)  # written at the end of the process
     assert figures(history(run), "loss") == [(1.0, 4)]
 
 
@@ -258,7 +258,7 @@ def test_credentials_mean_online_and_a_dead_server_offline(tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("mode", ["offline", "disabled"])
-def test_wandb_mode_is_obeyed(tmp_path, monkeypatch, mode):
+def test_wandb_mode_is_respected(tmp_path, monkeypatch, mode):
     (tmp_path / "netrc").write_text(f"machine api.wandb.ai login user password {'0' * 40}\n")
     monkeypatch.setenv("WANDB_MODE", mode)
     logger = WandbRunLogger(tmp_path)
@@ -274,7 +274,7 @@ def test_a_new_folder_is_a_new_run(tmp_path):
     loggers[1].close()
 
 
-def test_a_large_checkpoint_is_not_kept(tmp_path):
+def test_a_large_checkpoint_is_not_stored(tmp_path):
     logger = WandbRunLogger(tmp_path, mode="offline", max_checkpoint_gb=1e-9)
     with pytest.warns(UserWarning, match="not logged to W&B"):
         fit(tmp_path, logger, epochs=1)
@@ -296,7 +296,7 @@ def test_other_ranks_write_nothing(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_who_takes_pictures(tmp_path):
+def test_which_loggers_take_pictures(tmp_path):
     assert isinstance(WandbRunLogger(tmp_path), MediaLogger)
     assert not isinstance(RunCSVLogger(tmp_path), MediaLogger)
 
@@ -316,14 +316,14 @@ def test_csv_lines(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]
 
 
-def test_csv_survives_a_killed_write(tmp_path):
+def test_csv_survives_an_interrupted_write(tmp_path):
     (tmp_path / "metrics.csv").write_text("images_seen,loss\n2,0.5\n4,0.")
     RunCSVLogger(tmp_path).log_metrics({"loss": 0.25, "images_seen": 6})
     lines = (tmp_path / "metrics.csv").read_text().splitlines()
     assert lines == ["images_seen,loss", "2,0.5", "4,0.", "6,0.25"]
 
 
-def test_unwritable_folder_is_one_clear_line(tmp_path):
+def test_an_unwritable_folder_is_an_input_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cannot write .*metrics.csv"):
         RunCSVLogger(tmp_path / "file").log_metrics({"loss": 1.0})

@@ -1,1 +1,4 @@
-"""What watches a run: pictures, fidelity, checkpoints. They ask a model for capabilities, never for its name."""
+"""Lightning callbacks that observe a run: pictures, scores, checkpoints, and the watchdog of two-player training.
+
+Callbacks test a model for capabilities (``types.py``), never for its name.
+"""

@@ -1,18 +1,13 @@
-"""Knowing, at the end of an epoch, that it is the last."""
+"""Detecting the last epoch of a run."""
 
 from pytorch_lightning import Trainer
 
 
 def is_last_epoch(trainer: Trainer) -> bool:
-    """Whether training ends with the epoch that just ended, as far as is known before checkpoints are written.
+    """Whether training ends with the current epoch, at its end and before checkpoints are saved.
 
-    Args:
-        trainer: the trainer, at the end of a train epoch.
-
-    Returns:
-        True when it has come to its last epoch or step, or was told to stop.
+    True when the maximum number of epochs or steps is reached, or when the trainer was asked to stop.
     """
-    loop = trainer.fit_loop
-    epochs = loop.max_epochs is not None and 0 <= loop.max_epochs <= trainer.current_epoch + 1
-    steps = loop.max_steps is not None and 0 <= loop.max_steps <= trainer.global_step
+    epochs = trainer.max_epochs is not None and 0 <= trainer.max_epochs <= trainer.current_epoch + 1
+    steps = 0 <= trainer.max_steps <= trainer.global_step
     return epochs or steps or trainer.should_stop

@@ -1,4 +1,4 @@
-"""Strips of images on the way from one latent to another, drawn while a model trains."""
+"""Interpolations between latents during training."""
 
 from typing import ClassVar
 
@@ -6,8 +6,8 @@ from jaxtyping import UInt8
 from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor
 
-from lightning_gen.callbacks.pictures import PictureCallback, first_images
-from lightning_gen.errors import InputError
+from lightning_gen.callbacks.pictures import PictureCallback, first_validation_images
+from lightning_gen.checks import check_at_least
 from lightning_gen.images import grid, to_uint8
 from lightning_gen.noise import image_generators
 from lightning_gen.paths import LatentPath, path
@@ -15,40 +15,40 @@ from lightning_gen.types import Decoder, Encoder, LatentGenerator
 
 
 class InterpolationStrip(PictureCallback):
-    """Rows of images from one fixed latent to another.
+    """Rows of images decoded from a path between two fixed latents.
 
-    A ``LatentGenerator`` goes along arcs between latents of its prior; an ``Encoder`` that is a ``Decoder``, along
-    straight lines between the latents of the first validation images.
+    A ``LatentGenerator`` interpolates spherically between latents of its prior; an ``Encoder`` that is also a
+    ``Decoder``, linearly between the latents of the first validation images.
 
     Args:
-        every_n_epochs: epochs from one picture to the next.
-        rows: pairs of ends.
-        steps: images in a row, both ends included.
-        seed: names the prior's latents.
+        every_n_epochs: epochs between two pictures.
+        rows: number of pairs of latents.
+        steps: images per row, both ends included.
+        seed: seed of the prior's latents.
     """
 
     kind: ClassVar[str] = "interpolation"
 
     def __init__(self, every_n_epochs: int = 1, rows: int = 4, steps: int = 8, seed: int = 0) -> None:
         super().__init__(every_n_epochs)
-        if rows < 1 or steps < 2:
-            raise InputError(f"rows must be 1 or more and steps 2 or more, not {rows} and {steps}")
+        check_at_least(1, prefix=f"{self.kind}.", rows=rows)
+        check_at_least(2, prefix=f"{self.kind}.", steps=steps)
         self.rows = rows
         self.steps = steps
         self.seed = seed
 
     def draw(self, trainer: Trainer, model: LightningModule) -> UInt8[Tensor, "3 height width"] | None:
-        """Draw the strip."""
-        if not isinstance(model, Decoder) or (way := self._way(trainer, model)) is None:
+        """Decode and arrange the rows."""
+        if not isinstance(model, Decoder) or (latents := self._latent_path(trainer, model)) is None:
             return None
-        return grid(to_uint8(model.decode(way.flatten(0, 1))), self.steps)
+        return grid(to_uint8(model.decode(latents.flatten(0, 1))), self.steps)
 
-    def _way(self, trainer: Trainer, model: LightningModule) -> LatentPath | None:
+    def _latent_path(self, trainer: Trainer, model: LightningModule) -> LatentPath | None:
         num_classes = getattr(model, "num_classes", 0)
         if isinstance(model, LatentGenerator):
             ends = model.sample_latents(2 * self.rows, generator=image_generators(self.seed, range(2 * self.rows)))
             return path("spherical", ends[0::2], ends[1::2], self.steps, num_classes)
-        if isinstance(model, Encoder) and (batch := first_images(trainer, model, 2 * self.rows)) is not None:
+        if isinstance(model, Encoder) and (batch := first_validation_images(trainer, model, 2 * self.rows)) is not None:
             ends = model.encode(batch.images, labels=batch.labels)
             ends = ends[: len(ends) // 2 * 2]
             return path("linear", ends[0::2], ends[1::2], self.steps, num_classes)

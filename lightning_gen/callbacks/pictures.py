@@ -1,9 +1,9 @@
-"""What every callback that draws a picture shares: when it draws, what it must leave alone, where the picture goes.
+"""The base of all picture callbacks: when a picture is made, how a run is isolated from it, and where it is saved.
 
-A subclass supplies ``kind`` and ``draw``. The picture is ``<run>/samples/<kind>_<images seen>.png`` and goes to every
-logger that takes pictures. One process draws, the others wait at their next collective; the networks draw in eval mode
-and without gradients, and modes and random states are afterwards what they were, so that a run with pictures and
-one without are the same run.
+A subclass defines ``kind`` and ``draw``. The picture is saved as ``<run>/samples/<kind>_<images seen>.png`` and sent to
+every logger that takes pictures. Only rank 0 makes it; the other ranks wait at their next collective operation. The
+networks run in eval mode and without gradients, and modes and random states are restored afterwards, so that training
+is the same with and without pictures.
 """
 
 from abc import ABC, abstractmethod
@@ -15,75 +15,78 @@ from jaxtyping import UInt8
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from lightning_gen.errors import InputError
+from lightning_gen.checks import check_at_least
 from lightning_gen.images import save_png, to_float
 from lightning_gen.inference import isolated_inference
 from lightning_gen.types import Batch, ImageSource, MediaLogger
 
 
-def first_images(trainer: Trainer, model: LightningModule, num: int) -> Batch | None:
-    """Fetch the first validation images and their classes, on the model's device.
+def first_validation_images(trainer: Trainer, model: LightningModule, num: int) -> Batch | None:
+    """The first validation images and their classes, on the model's device and in the trainer's precision.
 
     Args:
-        trainer: its data module may be an ``ImageSource``.
-        model: names the device.
-        num: how many; fewer where the split is smaller.
+        trainer: a trainer whose data module may be an :class:`ImageSource`.
+        model: the model.
+        num: maximum number of images.
 
     Returns:
-        Images in [-1, 1] and their classes, or None where the data module offers no images.
+        Images in [-1, 1] and their classes, or None if the data module is no :class:`ImageSource`.
     """
     source = getattr(trainer, "datamodule", None)
     if not isinstance(source, ImageSource):
         return None
-    held_out = source.image_set("val")
-    labels = None if held_out.labels is None else torch.from_numpy(held_out.labels[:num]).to(model.device)
-    return trainer.precision_plugin.convert_input(Batch(to_float(held_out[:num].to(model.device)), labels))
+    validation_set = source.image_set("val")
+    stored_labels = validation_set.labels
+    labels = None if stored_labels is None else torch.from_numpy(stored_labels[:num]).to(model.device)
+    return trainer.precision_plugin.convert_input(Batch(to_float(validation_set[:num].to(model.device)), labels))
 
 
 class PictureCallback(Callback, ABC):
-    """Draws one picture each few epochs and at the end of training.
+    """Makes a picture every few epochs and at the end of training.
 
     Args:
-        every_n_epochs: epochs from one picture to the next.
+        every_n_epochs: epochs between two pictures.
 
     Attributes:
-        kind: the picture's name in its file and in the loggers.
-        last_path: the newest picture's file, None before the first.
+        kind: name of the picture in its file and in the loggers.
+        last_path: file of the newest picture; None before the first.
+
+    Raises:
+        InputError: for a number out of range.
     """
 
     kind: ClassVar[str]
 
     def __init__(self, every_n_epochs: int = 1) -> None:
-        if every_n_epochs < 1:
-            raise InputError(f"every_n_epochs must be 1 or more, not {every_n_epochs}")
+        check_at_least(1, prefix=f"{self.kind}.", every_n_epochs=every_n_epochs)
         self.every_n_epochs = every_n_epochs
         self.last_path: Path | None = None
-        self._drawn_at = -1
+        self._last_images_seen = -1
 
     @abstractmethod
     def draw(self, trainer: Trainer, model: LightningModule) -> UInt8[Tensor, "3 height width"] | None:
-        """Draw the picture; the networks are in eval mode and the random states are set aside.
+        """Make the picture. The networks are in eval mode and the random states are isolated.
 
         Args:
-            trainer: the running trainer.
-            model: the model that it trains.
+            trainer: a trainer in ``fit``.
+            model: the model in training.
 
         Returns:
-            The picture, or None where the model lacks the capability.
+            The picture, or None if the model lacks the capability.
         """
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw after each ``every_n_epochs``-th epoch."""
+        """Make a picture after every ``every_n_epochs``-th epoch."""
         if (trainer.current_epoch + 1) % self.every_n_epochs == 0:
             self._publish(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the last picture, unless the last epoch has just drawn it."""
+        """Make the last picture, unless the last epoch has made it."""
         self._publish(trainer, pl_module)
 
     def _publish(self, trainer: Any, model: Any) -> None:
         images_seen = int(model.images_seen)
-        if trainer.fast_dev_run or not trainer.is_global_zero or images_seen == self._drawn_at:
+        if trainer.fast_dev_run or not trainer.is_global_zero or images_seen == self._last_images_seen:
             return
         with isolated_inference(model, seed=0), trainer.precision_plugin.forward_context():
             picture = self.draw(trainer, model)
@@ -91,7 +94,7 @@ class PictureCallback(Callback, ABC):
             return
         path = Path(trainer.default_root_dir) / "samples" / f"{self.kind}_{images_seen:09d}.png"
         save_png(picture, path)
-        self.last_path, self._drawn_at = path, images_seen
+        self.last_path, self._last_images_seen = path, images_seen
         for logger in trainer.loggers:
             if isinstance(logger, MediaLogger):
                 logger.log_image(self.kind, [picture.permute(1, 2, 0).numpy()], step=images_seen)
