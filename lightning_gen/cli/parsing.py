@@ -10,17 +10,16 @@ from jsonargparse import ArgumentParser
 
 import lightning_gen.models
 
-MODEL_ERROR = re.compile(
-    r"""(?:Parser key "model":|--model\.help:).*?(?P<reason>"""
-    r"""Expected a dot import path string: (?P<name>\S+)"""
-    r"""|Problem with given class_path .+?(?= - Expected a <class|$)"""
-    r"""|Expected an instantiatable class, but is abstract"""
-    r"""|Import path does not correspond to a subclass of GenerativeModule"""
-    r"""|"\S+" is not a subclass of GenerativeModule"""
-    r"""|No module named .+"""
-    r"""|Multiple subclasses with name .+?(?= - Expected a <class|$))"""
-)
-"""How jsonargparse 4.53 reports a value that does not name a model."""
+MODEL_ERRORS = {
+    r"Expected a dot import path string: (\S+)": r"there is no model \1",
+    r"Problem with given class_path (.+?)(?: - Expected a <class.*)?$": r"cannot import the model \1",
+    r"Expected an instantiatable class, but .*is abstract": "the model is an abstract base class",
+    r"Import path does not correspond to a subclass of GenerativeModule": "the model is not a GenerativeModule",
+    r'"(\S+)" is not a subclass of GenerativeModule': r"\1 is not a GenerativeModule",
+    r"(No module named .+)": r"cannot import the model: \1",
+    r"the following arguments are required: (?:\w+\.)?model$": "--model is required, here or in --config",
+}
+"""How jsonargparse 4.53 reports the name of a class that cannot be used, and what the user reads."""
 
 
 def run_function(function: Callable[..., None], name: str, args: Sequence[str]) -> None:
@@ -111,7 +110,7 @@ def one_line(message: str) -> str:
 
 
 def model_error(message: str) -> str | None:
-    """Explain a parser's error about the name of a model: a value of ``--model``, ``--model.help`` or ``class_path``.
+    """Explain an error about the class in ``--model``, ``--model.help`` or a configuration's ``model.class_path``.
 
     Args:
         message: the parser's message.
@@ -119,12 +118,13 @@ def model_error(message: str) -> str | None:
     Returns:
         The reason and the names of all models, or None for an error about anything else.
     """
-    flat = re.sub(r"\s+", " ", message)
-    match = MODEL_ERROR.search(flat)
-    if match is None or flat.count("Parser key") > 1 or "is not accepted" in flat:
+    flat = re.sub(r"\s+", " ", message).strip()
+    is_about_model = flat.startswith(('Parser key "model":', "--model.help:", "the following arguments are required:"))
+    if not is_about_model or flat.count("Parser key") > 1 or "is not accepted" in flat:
         return None
-    value = re.search(r"Given value: (?:.*class_path': '|.*val=')?([\w.]+)", flat)
-    reason = f"there is no model {match['name']}" if match["name"] else match["reason"].rstrip(" .:")
-    subject = "model" if value is None or value[1] in reason else f"model {value[1]}"
-    names = ", ".join(lightning_gen.models.__all__)
-    return f"{subject}: {reason}; the models are {names}, and any other is given by the import path of its class"
+    for pattern, reason in MODEL_ERRORS.items():
+        match = re.search(pattern, flat)
+        if match is not None:
+            names = ", ".join(sorted(lightning_gen.models.__all__, key=str.lower))
+            return f"{match.expand(reason)}; the models are {names}; a class of your own is given by its import path"
+    return None
