@@ -1,4 +1,4 @@
-"""The command line, end to end: fit, resume, evaluate, sample, and one clear line for what cannot be used."""
+"""The command line, end to end: fit, resume, evaluate, sample, and one clear line for invalid input."""
 
 import csv
 import json
@@ -96,7 +96,7 @@ def test_the_wandb_run_holds_the_figures_the_settings_the_pictures_and_the_score
     assert any("score_card" in record.artifact.name for record in records if record.HasField("artifact"))
 
 
-def test_summary_says_where_everything_is(place, capsys):
+def test_the_summary_names_every_output(place, capsys):
     assert fit(place, "--trainer.max_epochs=1", "--name=summary") == 0
     printed = capsys.readouterr().out
     assert str(place / "runs" / "summary") in printed.replace("\n", "")
@@ -104,7 +104,7 @@ def test_summary_says_where_everything_is(place, capsys):
         assert word in printed.replace("\n", ""), word
 
 
-def test_resuming_goes_on_in_the_same_folder_and_loses_nothing(place):
+def test_resuming_continues_in_the_same_folder_and_loses_nothing(place):
     assert fit(place, "--trainer.max_epochs=1", "--name=resume", "--last.every_n_epochs=1") == 0
     [folder] = (place / "runs" / "resume").iterdir()
     before = rows_of(folder)
@@ -190,7 +190,7 @@ def test_evaluate_folder_against_folder(place):
     assert json.loads(out.read_text())["scores"]["fid"] > 1e-3
 
 
-def test_sample_is_the_same_whatever_the_batch_size(run, place):
+def test_samples_do_not_depend_on_the_batch_size(run, place):
     for size in ("1", "5", "64"):
         assert (
             main(
@@ -214,7 +214,7 @@ def test_sample_is_the_same_whatever_the_batch_size(run, place):
         assert (one - all_at_once).abs().max() <= 1
 
 
-def test_an_autoencoder_is_scored_by_its_reconstructions_and_draws_no_samples(place, capsys):
+def test_an_autoencoder_is_scored_by_its_reconstructions_and_has_no_samples(place, capsys):
     config = str(CONFIGS / "autoencoder_digits.yaml")
     assert fit(place, "--trainer.max_epochs=1", "--name=ae", config=config) == 0
     capsys.readouterr()
@@ -234,7 +234,7 @@ def test_validate_and_test_report_the_held_out_loss(place, capsys):
 
 @pytest.mark.parametrize("name", [name for case in CASES for name in case.configs])
 def test_every_config_takes_a_step(name, place):
-    """On digits brought to the config's own size and channels, by its own model made small."""
+    """A small version of the config's model, on digits of the config's image size and channels."""
     path = CONFIGS / f"{name}.yaml"
     config = yaml.safe_load(path.read_text())
     [case] = [case for case in CASES if name in case.configs]
@@ -254,9 +254,9 @@ def test_the_likelihood_of_a_vae_goes_on_the_score_card(place, capsys):
     config, run, out = str(CONFIGS / "vae_digits.yaml"), place / "runs" / "binary", place / "likelihood.json"
     options = ["--data.binarize=dynamic", "--trainer.max_epochs=1", "--last.every_n_epochs=1", "--name=binary"]
     assert fit(place, *options, config=config) == 0
-    ask = ["evaluate", "--ckpt", str(run), "--split", "test", "--importance_samples", "60", "--num_samples", "100"]
+    command = ["evaluate", "--ckpt", str(run), "--split", "test", "--importance_samples", "60", "--num_samples", "100"]
     capsys.readouterr()
-    assert main([*ask, "--metrics", "elbo", "fid", "nll", "--out", str(out)]) == 0
+    assert main([*command, "--metrics", "elbo", "fid", "nll", "--out", str(out)]) == 0
     card = json.loads(out.read_text())
     assert {"fid", "elbo", "elbo_sem", "nll", "nll_sem", "bits_per_dim"} == card["scores"].keys()
     assert card["protocol"]["nll"] == "nll100_test@60 samples"
@@ -264,13 +264,13 @@ def test_the_likelihood_of_a_vae_goes_on_the_score_card(place, capsys):
     assert -card["scores"]["elbo"] > card["scores"]["nll"] > 0
     assert card["importance_samples"] == 60
     assert "±" in capsys.readouterr().out
-    assert main([*ask, "--metrics", "nll"]) == 0
+    assert main([*command, "--metrics", "nll"]) == 0
     [alone] = run.glob("*/evaluation/*nll100*.json")
     assert json.loads(alone.read_text())["extractor"] is None
     for wrong, words in ((["--seed", "-1"], "seed is -1"), (["--device", "nowhere"], "device is nowhere")):
-        assert main([*ask, "--metrics", "nll", *wrong]) == 2
+        assert main([*command, "--metrics", "nll", *wrong]) == 2
         assert words in lines_of(capsys)
-    assert main([*ask, "--metrics", "nll", "--importance_samples", "0"]) == 2
+    assert main([*command, "--metrics", "nll", "--importance_samples", "0"]) == 2
     assert "importance_samples is 0" in lines_of(capsys)
     assert fit(place, *options, "--model.likelihood=gaussian", config=config) == 2
     assert "bernoulli likelihood" in lines_of(capsys)
@@ -340,14 +340,14 @@ def test_bad_input_of_the_gans_is_one_clear_line(config, options, words, place, 
     assert all(word in line for word in words), line
 
 
-def test_a_conditional_model_draws_the_asked_classes_from_the_command_line(place, capsys):
+def test_a_conditional_model_generates_the_requested_classes(place, capsys):
     config = str(CONFIGS / "conditional_gan_digits.yaml")
     assert fit(place, "--trainer.max_epochs=1", "--name=conditional", "--last.every_n_epochs=1", config=config) == 0
-    run, out = place / "runs" / "conditional", place / "asked"
+    run, out = place / "runs" / "conditional", place / "requested"
     assert main(["sample", "--ckpt", str(run), "--num", "6", "--labels", "[3,7]", "--out", str(out)]) == 0
     assert len(list(out.glob("0*.png"))) == 6
-    assert main(["evaluate", "--ckpt", str(run), "--num_samples", "100", "--out", str(place / "asked.json")]) == 0
-    card = json.loads((place / "asked.json").read_text())
+    assert main(["evaluate", "--ckpt", str(run), "--num_samples", "100", "--out", str(place / "requested.json")]) == 0
+    card = json.loads((place / "requested.json").read_text())
     assert 0 <= card["scores"]["class_accuracy"] <= 1
     assert card["labels"] == "as in the reference"
     assert main(["sample", "--ckpt", str(run), "--labels", "[10]", "--out", str(place / "x")]) == 2
@@ -522,8 +522,8 @@ def test_an_error_in_an_option_of_a_model_does_not_list_the_models(capsys):
         assert "ACGAN" not in lines_of(capsys)
 
 
-def test_a_killed_checkpoint_write_leaves_the_old_file_whole(place):
-    """Kill a process that saves again and again; whatever moment it was, the file must load."""
+def test_a_killed_checkpoint_write_leaves_the_old_file_intact(place):
+    """The file must load whenever the process that writes it repeatedly is killed."""
     script = f"""
 import pytorch_lightning as pl, torch
 from lightning_gen.models.dcgan import DCGAN
@@ -547,7 +547,7 @@ while True:
     torch.load(place / "killed.ckpt", weights_only=True)
 
 
-def test_values_of_a_list_are_gathered():
+def test_values_of_a_list_are_joined():
     assert join_values(["--a", "1", "--m", "x", "y", "--b", "2", "--m=[z]"], ["--m"]) == [
         "--a",
         "1",
@@ -559,6 +559,7 @@ def test_values_of_a_list_are_gathered():
     assert join_values(["--m", "x"], ["--m"]) == ["--m=[x]"]
     assert join_values(["--m=x", "--b=2"], ["--m"]) == ["--m=[x]", "--b=2"]
     assert join_values(["--m", "[x,y]"], ["--m"]) == ["--m=[x,y]"]
+    assert join_values([], ["--m"]) == []
 
 
 def test_a_switch_takes_no_value_or_one():
