@@ -1,23 +1,28 @@
-"""The command line, end to end: fit, resume, evaluate, sample, and one clear line for what cannot be used."""
+"""The command line, end to end: fit, resume, evaluate, sample, and one clear line for invalid input."""
 
 import csv
 import json
 import os
 import pickle
+import pydoc
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from jsonargparse import ArgumentError
 from torchvision.io import ImageReadMode, decode_image
 
+import lightning_gen.models
 from lightning_gen.cli import main
-from lightning_gen.cli.parsing import join_values
+from lightning_gen.cli.parsing import join_values, run_function
 from lightning_gen.images import save_png
+from lightning_gen.models import DCGAN
 from tests.cases import CASES
 from tests.test_loggers import figures, history, items, offline_runs
 
@@ -91,7 +96,7 @@ def test_the_wandb_run_holds_the_figures_the_settings_the_pictures_and_the_score
     assert any("score_card" in record.artifact.name for record in records if record.HasField("artifact"))
 
 
-def test_summary_says_where_everything_is(place, capsys):
+def test_the_summary_names_every_output(place, capsys):
     assert fit(place, "--trainer.max_epochs=1", "--name=summary") == 0
     printed = capsys.readouterr().out
     assert str(place / "runs" / "summary") in printed.replace("\n", "")
@@ -99,7 +104,7 @@ def test_summary_says_where_everything_is(place, capsys):
         assert word in printed.replace("\n", ""), word
 
 
-def test_resuming_goes_on_in_the_same_folder_and_loses_nothing(place):
+def test_resuming_continues_in_the_same_folder_and_loses_nothing(place):
     assert fit(place, "--trainer.max_epochs=1", "--name=resume", "--last.every_n_epochs=1") == 0
     [folder] = (place / "runs" / "resume").iterdir()
     before = rows_of(folder)
@@ -185,7 +190,7 @@ def test_evaluate_folder_against_folder(place):
     assert json.loads(out.read_text())["scores"]["fid"] > 1e-3
 
 
-def test_sample_is_the_same_whatever_the_batch_size(run, place):
+def test_samples_do_not_depend_on_the_batch_size(run, place):
     for size in ("1", "5", "64"):
         assert (
             main(
@@ -209,7 +214,7 @@ def test_sample_is_the_same_whatever_the_batch_size(run, place):
         assert (one - all_at_once).abs().max() <= 1
 
 
-def test_an_autoencoder_is_scored_by_its_reconstructions_and_draws_no_samples(place, capsys):
+def test_an_autoencoder_is_scored_by_its_reconstructions_and_has_no_samples(place, capsys):
     config = str(CONFIGS / "autoencoder_digits.yaml")
     assert fit(place, "--trainer.max_epochs=1", "--name=ae", config=config) == 0
     capsys.readouterr()
@@ -229,7 +234,7 @@ def test_validate_and_test_report_the_held_out_loss(place, capsys):
 
 @pytest.mark.parametrize("name", [name for case in CASES for name in case.configs])
 def test_every_config_takes_a_step(name, place):
-    """On digits brought to the config's own size and channels, by its own model made small."""
+    """A small version of the config's model, on digits of the config's image size and channels."""
     path = CONFIGS / f"{name}.yaml"
     config = yaml.safe_load(path.read_text())
     [case] = [case for case in CASES if name in case.configs]
@@ -249,9 +254,9 @@ def test_the_likelihood_of_a_vae_goes_on_the_score_card(place, capsys):
     config, run, out = str(CONFIGS / "vae_digits.yaml"), place / "runs" / "binary", place / "likelihood.json"
     options = ["--data.binarize=dynamic", "--trainer.max_epochs=1", "--last.every_n_epochs=1", "--name=binary"]
     assert fit(place, *options, config=config) == 0
-    ask = ["evaluate", "--ckpt", str(run), "--split", "test", "--importance_samples", "60", "--num_samples", "100"]
+    command = ["evaluate", "--ckpt", str(run), "--split", "test", "--importance_samples", "60", "--num_samples", "100"]
     capsys.readouterr()
-    assert main([*ask, "--metrics", "elbo", "fid", "nll", "--out", str(out)]) == 0
+    assert main([*command, "--metrics", "elbo", "fid", "nll", "--out", str(out)]) == 0
     card = json.loads(out.read_text())
     assert {"fid", "elbo", "elbo_sem", "nll", "nll_sem", "bits_per_dim"} == card["scores"].keys()
     assert card["protocol"]["nll"] == "nll100_test@60 samples"
@@ -259,13 +264,13 @@ def test_the_likelihood_of_a_vae_goes_on_the_score_card(place, capsys):
     assert -card["scores"]["elbo"] > card["scores"]["nll"] > 0
     assert card["importance_samples"] == 60
     assert "±" in capsys.readouterr().out
-    assert main([*ask, "--metrics", "nll"]) == 0
+    assert main([*command, "--metrics", "nll"]) == 0
     [alone] = run.glob("*/evaluation/*nll100*.json")
     assert json.loads(alone.read_text())["extractor"] is None
     for wrong, words in ((["--seed", "-1"], "seed is -1"), (["--device", "nowhere"], "device is nowhere")):
-        assert main([*ask, "--metrics", "nll", *wrong]) == 2
+        assert main([*command, "--metrics", "nll", *wrong]) == 2
         assert words in lines_of(capsys)
-    assert main([*ask, "--metrics", "nll", "--importance_samples", "0"]) == 2
+    assert main([*command, "--metrics", "nll", "--importance_samples", "0"]) == 2
     assert "importance_samples is 0" in lines_of(capsys)
     assert fit(place, *options, "--model.likelihood=gaussian", config=config) == 2
     assert "bernoulli likelihood" in lines_of(capsys)
@@ -335,14 +340,14 @@ def test_bad_input_of_the_gans_is_one_clear_line(config, options, words, place, 
     assert all(word in line for word in words), line
 
 
-def test_a_conditional_model_draws_the_asked_classes_from_the_command_line(place, capsys):
+def test_a_conditional_model_generates_the_requested_classes(place, capsys):
     config = str(CONFIGS / "conditional_gan_digits.yaml")
     assert fit(place, "--trainer.max_epochs=1", "--name=conditional", "--last.every_n_epochs=1", config=config) == 0
-    run, out = place / "runs" / "conditional", place / "asked"
+    run, out = place / "runs" / "conditional", place / "requested"
     assert main(["sample", "--ckpt", str(run), "--num", "6", "--labels", "[3,7]", "--out", str(out)]) == 0
     assert len(list(out.glob("0*.png"))) == 6
-    assert main(["evaluate", "--ckpt", str(run), "--num_samples", "100", "--out", str(place / "asked.json")]) == 0
-    card = json.loads((place / "asked.json").read_text())
+    assert main(["evaluate", "--ckpt", str(run), "--num_samples", "100", "--out", str(place / "requested.json")]) == 0
+    card = json.loads((place / "requested.json").read_text())
     assert 0 <= card["scores"]["class_accuracy"] <= 1
     assert card["labels"] == "as in the reference"
     assert main(["sample", "--ckpt", str(run), "--labels", "[10]", "--out", str(place / "x")]) == 2
@@ -412,13 +417,115 @@ def test_unusable_checkpoints(run, place, capsys):
 
 def test_a_checkpoint_of_another_size_is_refused_before_anything_is_touched(run, place, capsys):
     before = (run / "checkpoints" / "last.ckpt").read_bytes()
-    assert fit(place, f"--ckpt_path={run}", "--model.width=8") == 2
-    assert "does not fit" in lines_of(capsys)
-    assert (run / "checkpoints" / "last.ckpt").read_bytes() == before
+    for path in (run, run / "checkpoints" / "last.ckpt"):
+        assert fit(place, f"--ckpt_path={path}", "--model.width=8") == 2
+        assert "does not fit" in lines_of(capsys)
+        assert (run / "checkpoints" / "last.ckpt").read_bytes() == before
 
 
-def test_a_killed_checkpoint_write_leaves_the_old_file_whole(place):
-    """Kill a process that saves again and again; whatever moment it was, the file must load."""
+def test_a_run_that_fails_before_it_writes_anything_leaves_no_folder(run, place, capsys):
+    config = str(CONFIGS / "vae_digits.yaml")
+    options = [f"--runs={place / 'none'}", f"--data.root={place / 'data'}", f"--ckpt_path={run}"]
+    assert main(["validate", "--config", config, *TINY, *options]) == 2
+    assert "VAE" in lines_of(capsys)
+    assert not [*(place / "none").glob("*/*")]
+
+
+def printed_model(capsys, *options: str) -> dict:
+    """The model in the configuration that ``fit --print_config`` prints."""
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", *options, "--print_config"])
+    assert stop.value.code == 0
+    return yaml.safe_load(capsys.readouterr().out)["model"]
+
+
+def test_every_model_is_exported():
+    assert {case.model.__name__ for case in CASES} == {*lightning_gen.models.__all__}
+    assert all(getattr(lightning_gen.models, case.model.__name__) is case.model for case in CASES)
+
+
+@pytest.mark.parametrize("name", ["DCGAN", "lightning_gen.models.DCGAN", f"{DCGAN.__module__}.DCGAN"])
+def test_a_model_is_named_by_its_class_or_its_import_path(name, tmp_path, capsys):
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump({"model": {"class_path": name, "init_args": {"width": 8}}}))
+    only_name = tmp_path / "name.yaml"
+    only_name.write_text(yaml.safe_dump({"model": name}))
+    printed = [
+        printed_model(capsys, "--config", str(config)),
+        printed_model(capsys, "--config", str(config), "--model=DCGAN"),  # the same class, so that its options stay
+        printed_model(capsys, "--config", str(only_name), "--model.width=8"),
+        printed_model(capsys, "--model", name, "--model.width", "8"),
+        printed_model(capsys, f"--model={name}", "--model.width=8"),
+        printed_model(capsys, f"--model.class_path={name}", "--model.init_args.width=8"),
+    ]
+    for model in printed:
+        assert pydoc.locate(model["class_path"]) is DCGAN
+        assert model["init_args"]["width"] == 8
+        assert model["init_args"] == printed[0]["init_args"]
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--model.help", name])
+    assert stop.value.code == 0
+    assert "--model.width" in capsys.readouterr().out
+
+
+def test_a_model_of_a_short_name_trains_and_its_saved_configuration_trains_again(place, tmp_path):
+    config = tmp_path / "short.yaml"
+    config.write_text(yaml.safe_dump({"model": {"class_path": "DCGAN"}, "data": {"name": "digits"}}))
+    assert fit(place, "--trainer.max_steps=1", "--fidelity.features=null", config=str(config)) == 0
+    [folder] = (place / "runs" / "short").iterdir()
+    assert yaml.safe_load((folder / "config.yaml").read_text())["model"]["init_args"]["width"] == 4
+    assert fit(place, "--name=again", "--trainer.fast_dev_run=true", config=str(folder / "config.yaml")) == 0
+
+
+def test_a_model_from_outside_the_package_is_named_by_its_import_path(tmp_path, monkeypatch, capsys):
+    (tmp_path / "models_of_a_user.py").write_text(
+        "from lightning_gen.models import DCGAN\n\n\nclass WideGAN(DCGAN):\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump({"model": {"class_path": "models_of_a_user.WideGAN"}}))
+    model = printed_model(capsys, "--config", str(config), "--model.width=8")
+    assert model["class_path"] == "models_of_a_user.WideGAN"
+    assert model["init_args"]["width"] == 8
+    assert printed_model(capsys, "--model=models_of_a_user.WideGAN", "--model.width=8") == model
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--model=DCGANN"], "there is no model DCGANN; the models are ACGAN, "),
+        (["--model.class_path=DCGANN"], "there is no model DCGANN; the models are ACGAN, "),
+        (["--model.help=DCGANN"], "there is no model DCGANN; the models are ACGAN, "),
+        ({"class_path": "DCGANN", "init_args": {"width": 8}}, "there is no model DCGANN; the models are ACGAN, "),
+        (["--model=LatentGAN"], "the model is an abstract base class; the models are "),
+        ({"class_path": "LatentGAN", "init_args": {}}, "the model is an abstract base class; the models are "),
+        (["--model=torch.nn.Linear"], "the model is not a GenerativeModule; the models are "),
+        (["--model.help=torch.nn.Linear"], "torch.nn.Linear is not a GenerativeModule; the models are "),
+        (["--model=lightning_gen.models.DCGANN"], "has no attribute 'DCGANN'; the models are "),
+        (["--model=nowhere.DCGAN"], "No module named 'nowhere'; the models are "),
+        ({"class_path": "nowhere.DCGAN"}, "No module named 'nowhere'; the models are "),
+        ([], "--model is required"),
+    ],
+)
+def test_a_wrong_name_of_a_model_is_one_line_with_the_models(options, words, tmp_path, capsys):
+    if isinstance(options, dict):
+        config = tmp_path / "config.yaml"
+        config.write_text(yaml.safe_dump({"model": options}))
+        options = ["--config", str(config)]
+    assert main(["fit", *options]) == 2
+    line = lines_of(capsys)
+    assert words in line
+    assert all(f" {case.model.__name__}" in line for case in CASES)
+
+
+def test_an_error_in_an_option_of_a_model_does_not_list_the_models(capsys):
+    for option in ("--model.width=wide", "--model.wdth=8", "--trainer.callbacks=Nothing"):
+        assert main(["fit", "--model=DCGAN", option]) == 2
+        assert "ACGAN" not in lines_of(capsys)
+
+
+def test_a_killed_checkpoint_write_leaves_the_old_file_intact(place):
+    """The file must load whenever the process that writes it repeatedly is killed."""
     script = f"""
 import pytorch_lightning as pl, torch
 from lightning_gen.models.gans.dcgan import DCGAN
@@ -442,7 +549,7 @@ while True:
     torch.load(place / "killed.ckpt", weights_only=True)
 
 
-def test_values_of_a_list_are_gathered():
+def test_values_of_a_list_are_joined():
     assert join_values(["--a", "1", "--m", "x", "y", "--b", "2", "--m=[z]"], ["--m"]) == [
         "--a",
         "1",
@@ -454,6 +561,59 @@ def test_values_of_a_list_are_gathered():
     assert join_values(["--m", "x"], ["--m"]) == ["--m=[x]"]
     assert join_values(["--m=x", "--b=2"], ["--m"]) == ["--m=[x]", "--b=2"]
     assert join_values(["--m", "[x,y]"], ["--m"]) == ["--m=[x,y]"]
+    assert join_values([], ["--m"]) == []
+
+
+def test_a_switch_takes_no_value_or_one():
+    args = ["word", "--raw", "--b", "2", "--raw", "false", "--raw=true", "--raw"]
+    expected = ["word", "--raw=true", "--b", "2", "--raw", "false", "--raw=true", "--raw=true"]
+    assert join_values(args, [], ["--raw"]) == expected
+
+
+@dataclass(frozen=True)
+class Box:
+    """A box.
+
+    Attributes:
+        width: how wide it is.
+        sides: the other two sides.
+        lid: whether it has a lid.
+    """
+
+    width: int = 1
+    sides: tuple[float, float] | None = None
+    lid: bool = False
+
+
+BOX = Box(width=3)
+
+
+def test_a_dataclass_argument_is_flattened_into_options(capsys):
+    calls = []
+
+    def pack(weight: float, box: Box = BOX, labels: list[int] | None = None) -> None:
+        """Pack something.
+
+        It goes into a box.
+
+        Args:
+            weight: in grams.
+            box: the box.
+            labels: on the box.
+        """
+        calls.append((weight, box, labels))
+
+    run_function(pack, "pack", ["--weight", "2", "--sides", "1", "2.5", "--lid", "--labels", "4", "5"])
+    run_function(pack, "pack", ["--weight=2", "--width=7", "--lid", "false"])
+    assert calls == [(2.0, Box(3, (1.0, 2.5), True), [4, 5]), (2.0, Box(7), None)]
+    with pytest.raises(ArgumentError, match="width"):
+        run_function(pack, "pack", ["--weight", "2", "--width", "wide"])
+    with pytest.raises(SystemExit):
+        run_function(pack, "pack", ["--help"])
+    printed = capsys.readouterr().out
+    assert all(words in printed for words in ("It goes into a box.", "in grams", "how wide it is", "--lid"))
+    assert "Args" not in printed
+    assert "--box" not in printed
 
 
 def test_help_names_the_options(capsys):
@@ -463,5 +623,9 @@ def test_help_names_the_options(capsys):
     printed = capsys.readouterr().out
     assert "--num_samples" in printed
     assert "seed of the samples" in printed
-    assert main([]) == 0
-    assert "fit" in capsys.readouterr().out
+    for args in ([], ["--help"], ["-h"]):
+        assert main(args) == 0
+        printed = capsys.readouterr().out
+        assert all(
+            f"  {command} " in printed for command in ("fit", "validate", "test", "evaluate", "sample", "inspect")
+        )

@@ -1,4 +1,4 @@
-"""How to draw, asked on the command line: the options of sample, evaluate and inspect."""
+"""Options of iterative generation on the command line: sample, evaluate and inspect."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ TINY = ["--model.width=4", "--model.multipliers=[1,2]", "--model.attention=[]", 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
-    place = tmp_path_factory.mktemp("drawing")
+    place = tmp_path_factory.mktemp("generation")
     options = [f"--runs={place / 'runs'}", f"--data.root={place / 'data'}", "--trainer.max_steps=2", *TINY]
     assert main(["fit", "--config", CONFIG, *options, "--trainer.accelerator=cpu", "--fidelity.features=null"]) == 0
     [folder] = (place / "runs" / "edm_conditional_digits").iterdir()
@@ -24,7 +24,7 @@ def run(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def unconditional(run, tmp_path_factory) -> Path:
-    """The same run, of a model without classes."""
+    """The same checkpoint without class conditioning."""
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     checkpoint["hyper_parameters"]["conditional"] = False
     for name in list(checkpoint["state_dict"]):
@@ -35,25 +35,25 @@ def unconditional(run, tmp_path_factory) -> Path:
     return path
 
 
-def test_samples_depend_on_how_they_are_drawn_and_on_nothing_else(run, tmp_path):
-    def draw(name, *options):
+def test_samples_depend_on_the_sampling_options_alone(run, tmp_path):
+    def generate(name, *options):
         out = tmp_path / name
         assert (
             main(["sample", "--ckpt", str(run), f"--out={out}", "--num=3", "--device=cpu", "--labels=3", *options]) == 0
         )
         return (out / "000001.png").read_bytes()
 
-    asked = ["--sampler=stochastic_heun", "--steps", "4", "--churn", "10"]
-    usual = draw("a")
-    assert usual == draw("b", "--sampler", "heun", "--steps", "10", "--guidance", "1")
-    churned = draw("c", *asked)
-    assert churned == draw("d", *asked, "--batch_size=1")
-    assert len({usual, churned, draw("e", "--steps=2"), draw("f", "--sampler=adaptive")}) == 4
+    options = ["--sampler=stochastic_heun", "--steps", "4", "--churn", "10"]
+    default = generate("a")
+    assert default == generate("b", "--sampler", "heun", "--steps", "10", "--guidance", "1")
+    churned = generate("c", *options)
+    assert churned == generate("d", *options, "--batch_size=1")
+    assert len({default, churned, generate("e", "--steps=2"), generate("f", "--sampler=adaptive")}) == 4
     guided = ["--steps", "4", "--guidance", "4"]
-    assert draw("g", *guided, "--guidance_interval", "500", "900") == draw("h", "--steps", "4")
+    assert generate("g", *guided, "--guidance_interval", "500", "900") == generate("h", "--steps", "4")
 
 
-def test_a_score_card_says_how_its_images_were_drawn_and_two_ways_are_two_files(run, capsys):
+def test_a_score_card_states_the_sampling_options_and_each_choice_has_its_own_file(run, capsys):
     common = ["evaluate", "--ckpt", str(run), "--metrics", "fid", "--num_samples", "8", "--device=cpu"]
     assert main([*common, "--steps", "2"]) == 0
     assert (
@@ -95,7 +95,7 @@ def test_a_score_card_says_how_its_images_were_drawn_and_two_ways_are_two_files(
     ],
 )
 @pytest.mark.parametrize("command", ["sample", "evaluate", "inspect"])
-def test_what_cannot_be_drawn_is_one_clear_line(run, tmp_path, capsys, command, options, words):
+def test_invalid_sampling_options_are_one_clear_line(run, tmp_path, capsys, command, options, words):
     common = ["--ckpt", str(run), "--device=cpu"]
     args = {
         "sample": ["sample", *common, f"--out={tmp_path / 'out'}"],
@@ -108,7 +108,7 @@ def test_what_cannot_be_drawn_is_one_clear_line(run, tmp_path, capsys, command, 
     assert words in line
 
 
-def test_guidance_of_an_unconditional_model_and_steps_of_one_that_draws_at_once_are_refused(unconditional, capsys):
+def test_guidance_of_an_unconditional_model_and_steps_without_a_model_are_refused(unconditional, capsys):
     out = unconditional.parent / "out"
     assert load_model(unconditional).num_classes == 0
     assert main(["sample", "--ckpt", str(unconditional), f"--out={out}", "--device=cpu", "--guidance", "2"]) == 2
@@ -118,7 +118,7 @@ def test_guidance_of_an_unconditional_model_and_steps_of_one_that_draws_at_once_
     assert "name its --ckpt" in capsys.readouterr().err
 
 
-def test_a_bar_shows_how_far_drawing_is_where_there_is_a_terminal(run, monkeypatch, capsys):
+def test_a_progress_bar_is_shown_on_a_terminal(run, monkeypatch, capsys):
     model = load_model(run / "checkpoints" / "last.ckpt")
     with generation.progress_bar(model, 4):
         assert model.progress_callback is None  # no terminal

@@ -4,6 +4,7 @@ import inspect
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import fields, is_dataclass
+from itertools import pairwise
 from typing import Any, get_args, get_origin, get_type_hints
 
 from jsonargparse import ArgumentParser
@@ -92,7 +93,7 @@ def join_values(args: Sequence[str], lists: Collection[str], switches: Collectio
     """
     starts = [i for i, arg in enumerate(args) if arg.startswith("--")]
     result = list(args[: starts[0]] if starts else args)
-    for start, end in zip(starts, [*starts[1:], len(args)], strict=True):
+    for start, end in pairwise([*starts, len(args)]):
         option, *values = args[start:end]
         name, equals, value = option.partition("=")
         if option in switches and not values:
