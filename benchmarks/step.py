@@ -55,7 +55,7 @@ def through_the_trainer(options, folder):
         code = main(
             [
                 "fit",
-                "--model=lightning_gen.models.gans.dcgan.DCGAN",
+                "--model=DCGAN",
                 f"--model.width={options.width}",
                 f"--data.name={options.name}",
                 f"--data.root={options.root}",
