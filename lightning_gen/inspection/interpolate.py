@@ -14,8 +14,7 @@ from lightning_gen.inspection.options import at_least
 from lightning_gen.inspection.panels import GAP, Block, strip
 from lightning_gen.inspection.subject import Subject
 from lightning_gen.noise import image_generators
-from lightning_gen.paths import PathKind
-from lightning_gen.paths import path as path_of
+from lightning_gen.paths import PathKind, latent_path
 from lightning_gen.types import Decoder, Encoder, GradualSampler, Latents, LatentSampler, StoredImages
 
 Originals = UInt8[Tensor, "ends channels height width"]
@@ -59,9 +58,9 @@ def interpolate(
     subject.need(Decoder, "decodes no latents")
     originals, ends = _image_ends(subject, split, rows) if between == "images" else (None, _prior_ends(subject, rows))
     start, end, num_classes = ends[0::2], ends[1::2], subject.model.num_classes
-    way = path_of(kind, start, end, columns, num_classes)
+    way = latent_path(kind, start, end, columns, num_classes)
     images = decode(subject, way.flatten(0, 1))
-    moving = decode(subject, path_of(kind, start, end, frames, num_classes).flatten(0, 1))
+    moving = decode(subject, latent_path(kind, start, end, frames, num_classes).flatten(0, 1))
     rows_of_images = images.unflatten(0, (-1, columns)).double().div(255)
     change = rows_of_images.diff(dim=1).square().mean((2, 3, 4)).sqrt().mean(0).tolist()
     norm = way.flatten(2).norm(dim=2).mean(0).tolist()
