@@ -1,4 +1,4 @@
-"""Where derived files go, and writing them so that a killed process leaves the old file whole."""
+"""The cache folder for derived files, and atomic writes: a killed process leaves the old file unchanged."""
 
 import os
 from collections.abc import Iterator
@@ -11,19 +11,19 @@ from lightning_gen.errors import InputError
 
 
 def cache_dir() -> Path:
-    """The user's cache of derived files: ``$LIGHTNING_GEN_CACHE``, or the operating system's usual place."""
+    """The user's cache folder: ``$LIGHTNING_GEN_CACHE``, default: the operating system's cache folder."""
     return Path(os.environ.get("LIGHTNING_GEN_CACHE") or user_cache_path("lightning_gen"))
 
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path`` to write to, and move it into place only when the block succeeds.
+    """Write a file atomically: yields a temporary path, which replaces ``path`` when the block succeeds.
 
     Args:
-        path: the file to make or replace; its folder is made.
+        path: file to create or replace; its folder is created.
 
     Yields:
-        The temporary path, unique to this process.
+        The temporary path in the same folder, unique to this process.
 
     Raises:
         InputError: when the file cannot be written.
@@ -35,7 +35,7 @@ def atomic(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}; name a folder that can be written") from None
+        raise InputError(f"cannot write {path}: {error.strerror or error}; choose a writable folder") from None
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

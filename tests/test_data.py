@@ -1,4 +1,4 @@
-"""The data module: what it serves, in which order, and where a run goes on."""
+"""The data module: images, their order, and resuming."""
 
 import pickle
 
@@ -12,7 +12,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from lightning_gen.data import ImageData
-from lightning_gen.data.loader import BatchLoader, BatchOrder
+from lightning_gen.data.loader import BatchLoader
 from lightning_gen.errors import InputError
 from lightning_gen.images import to_float, to_uint8
 from lightning_gen.types import Batch, ImageSet, ImageSource
@@ -21,12 +21,12 @@ QUIET = {"logger": False, "enable_progress_bar": False, "enable_model_summary": 
 
 
 class Recorder(LightningModule):
-    """Keeps every batch that it is given."""
+    """Stores every batch."""
 
     def __init__(self):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(()))
-        self.norm = torch.nn.BatchNorm1d(1)  # a buffer, that DDP synchronises in every forward
+        self.norm = torch.nn.BatchNorm1d(1)  # a buffer, which DDP synchronises in every forward
         self.trained: list[Tensor] = []
         self.validated: list[Batch] = []
 
@@ -52,8 +52,8 @@ def digits(tmp_path):
     return make
 
 
-def numbered(folder, num: int) -> None:
-    """Make a folder of 2x2 grey images, each of which shows its own number."""
+def write_numbered_images(folder, num: int) -> None:
+    """Write 2x2 grey images whose first two pixels encode their number."""
     folder.mkdir()
     for index in range(num):
         Image.fromarray(np.array([[index // 256, index % 256], [0, 0]], np.uint8)).save(folder / f"{index:05}.png")
@@ -77,7 +77,7 @@ def test_digits(digits):
     assert train[np.array([7, 3])].equal(train[3:8][[4, 0]])
 
 
-def test_unresized_digits_are_scikit_learns(digits):
+def test_digits_at_size_8_equal_scikit_learns(digits):
     data = digits(image_size=8)
     images = torch.cat([data.image_set(split)[:] for split in ("train", "test")])
     from sklearn.datasets import load_digits
@@ -86,7 +86,7 @@ def test_unresized_digits_are_scikit_learns(digits):
     assert sorted(map(bytes, images.numpy().reshape(1797, 64))) == sorted(map(bytes, expected))
 
 
-def test_uint8_survives_the_whole_path(digits):
+def test_uint8_round_trip_is_exact(digits):
     data = digits(eval_batch_size=100)
     batches = [data.on_after_batch_transfer(batch, 0) for batch in data.test_dataloader()]
     images = torch.cat([batch.images for batch in batches])
@@ -98,15 +98,15 @@ def test_uint8_survives_the_whole_path(digits):
 
 
 @pytest.mark.parametrize("cache", ["auto", "device", "memory", "disk"])
-def test_every_cache_serves_the_same(digits, cache):
-    batches, expected = (list(digits(cache=tier, seed=3).train_dataloader()) for tier in (cache, "disk"))
+def test_every_cache_gives_the_same_batches(digits, cache):
+    batches, expected = (list(digits(cache=name, seed=3).train_dataloader()) for name in (cache, "disk"))
     assert len(batches) == 3
     for batch, other in zip(batches, expected, strict=True):
         assert batch.images.equal(other.images)
         assert batch.labels.equal(other.labels)
 
 
-def test_a_tensor_is_gathered_like_an_array(digits):
+def test_tensors_and_arrays_give_the_same_batches(digits):
     loader = digits(flip=True).train_dataloader()
     tensor = BatchLoader(torch.from_numpy(loader.images), loader.labels.numpy(), loader.sampler, loader.flip_seed)
     for batch, other in zip(loader, tensor, strict=True):
@@ -121,44 +121,8 @@ def test_labels_stay_with_their_images(digits):
         assert [label[bytes(image)] for image in batch.images.numpy()] == batch.labels.tolist()
 
 
-@pytest.mark.parametrize("ranks", [1, 2, 3])
-@pytest.mark.parametrize("drop_last", [True, False])
-def test_ranks_share_an_epoch(ranks, drop_last):
-    orders = [BatchOrder(1003, 16, rank, ranks, seed=5, drop_last=drop_last, epoch=2) for rank in range(ranks)]
-    assert len({len(order) for order in orders}) == 1  # else collectives would hang
-    batches = [order.batch_indices(order.permutation(), batch) for order in orders for batch in range(len(order))]
-    seen = torch.cat(batches).tolist()
-    assert len(set(seen)) == len(seen)
-    if drop_last:
-        assert {len(batch) for batch in batches} == {16}
-        assert 1003 - len(seen) < 16 * ranks
-    else:
-        assert len(seen) == 1003
-        assert max(map(len, batches)) <= 16
-
-
-@pytest.mark.parametrize("ranks", [1, 2, 3, 7])
-@pytest.mark.parametrize("num", [7, 8, 100, 257, 1003])
-@pytest.mark.parametrize("batch_size", [1, 2, 128])
-def test_validation_pads_and_drops_nothing(num, ranks, batch_size):
-    orders = [BatchOrder(num, batch_size, rank, ranks) for rank in range(ranks)]
-    assert len({len(order) for order in orders}) == 1
-    batches = [order.batch_indices(order.permutation(), batch) for order in orders for batch in range(len(order))]
-    assert min(map(len, batches)) >= 1
-    assert max(map(len, batches)) <= max(batch_size, 2 if ranks > 1 else 1)
-    assert sorted(torch.cat(batches).tolist()) == list(range(num))
-
-
-def test_order_is_a_function_of_seed_and_epoch():
-    def order(seed, epoch):
-        return BatchOrder(100, 10, seed=seed, epoch=epoch).permutation().tolist()
-
-    assert order(0, 0) == order(0, 0)
-    assert len({tuple(order(seed, epoch)) for seed in range(3) for epoch in range(3)}) == 9
-
-
 def test_two_processes_validate_each_image_once(tmp_path):
-    numbered(tmp_path / "images", 1003)
+    write_numbered_images(tmp_path / "images", 1003)
     data = ImageData("folder", str(tmp_path / "images"), image_size=2, holdout=0.999, batch_size=1, eval_batch_size=64)
     expected = data.image_set("val")[:]
     trainer = Trainer(devices=2, strategy="ddp_spawn", enable_checkpointing=False, **QUIET)
@@ -213,7 +177,7 @@ def test_resumes_after_an_epoch_with_validation(digits, tmp_path):
     assert len(resumed.trained) == 6
 
 
-def test_a_loader_resumes_by_itself(digits):
+def test_a_loader_resumes_without_lightning(digits):
     whole = list(digits(batch_size=100).train_dataloader())
     loader = digits(batch_size=100).train_dataloader()
     iterator = iter(loader)
@@ -223,7 +187,7 @@ def test_a_loader_resumes_by_itself(digits):
     other.load_state_dict(loader.state_dict())
     assert other.state_dict() == loader.state_dict()
     assert all(a.images.equal(b.images) for a, b in zip(other, whole[5:], strict=True))
-    assert len(list(other)) == 14  # and then starts anew
+    assert len(list(other)) == 14  # the next epoch is complete
 
 
 def test_resuming_another_order_warns(digits):
@@ -256,24 +220,24 @@ def test_validation_never_flips(digits):
     assert to_uint8(torch.cat([batch.images for batch in first])).equal(data.image_set("val")[:])
 
 
-def test_static_binarisation_is_drawn_once_with_the_grey_values_as_probabilities(digits):
+def test_static_binarisation_is_fixed_with_the_grey_values_as_probabilities(digits):
     grey, data = digits(), digits(binarize="static")
     images, again = data.image_set("train"), digits(binarize="static").image_set("train")
     assert images.name == "digits/train-binarized"
     assert images.key != grey.image_set("train").key
     assert set(images[:].unique().tolist()) == {0, 255}
     assert images[:].equal(again[:])
-    # the mean of n draws is off by at most 1/2 / sqrt(n) a standard deviation
+    # the standard deviation of the mean of n samples is at most 1/2 / sqrt(n)
     error = (images[:].float().mean(0) - grey.image_set("train")[:].float().mean(0)).abs() / 255
     assert error.max() < 5 * 0.5 / len(images) ** 0.5
     assert not images[:].equal(digits(binarize="static").image_set("test")[:][: len(images)])
-    drawn = Recorder()
-    Trainer(max_epochs=2, num_sanity_val_steps=0, enable_checkpointing=False, **QUIET).fit(drawn, data)
-    known = {image.numpy().tobytes() for image in to_float(images[:])}
-    assert all(image.numpy().tobytes() in known for batch in drawn.trained for image in batch)
+    model = Recorder()
+    Trainer(max_epochs=2, num_sanity_val_steps=0, enable_checkpointing=False, **QUIET).fit(model, data)
+    stored = {image.numpy().tobytes() for image in to_float(images[:])}
+    assert all(image.numpy().tobytes() in stored for batch in model.trained for image in batch)
 
 
-def test_dynamic_binarisation_is_drawn_anew_in_each_epoch_and_reproducibly(digits):
+def test_dynamic_binarisation_differs_in_each_epoch_and_is_reproducible(digits):
     def batches(epoch: int, **options) -> list[Tensor]:
         data = digits(binarize="dynamic", seed=3, **options)
         loader = data.train_dataloader()
@@ -285,7 +249,7 @@ def test_dynamic_binarisation_is_drawn_anew_in_each_epoch_and_reproducibly(digit
     assert torch.equal(first, torch.cat(batches(0)))
     grey = digits(seed=3)
     loader = grey.train_dataloader()
-    shown = torch.cat([grey.on_after_batch_transfer(batch, 0).images for batch in loader])  # in the same order
+    greys = torch.cat([grey.on_after_batch_transfer(batch, 0).images for batch in loader])  # in the same order
     changed = []
     for seed in (1, 2):
         loader.sampler.set_epoch(0)
@@ -295,14 +259,14 @@ def test_dynamic_binarisation_is_drawn_anew_in_each_epoch_and_reproducibly(digit
         changed.append(torch.cat([data.on_after_batch_transfer(batch, 0).images for batch in again]))
     assert not torch.equal(*changed)
     mean = torch.stack([first, *changed]).mean(0)
-    assert (mean - shown).abs().mean() < (first - shown).abs().mean()
+    assert (mean - greys).abs().mean() < (first - greys).abs().mean()
     held_out = digits(binarize="dynamic")
     fixed = [held_out.on_after_batch_transfer(batch, 0).images for _ in range(2) for batch in held_out.val_dataloader()]
     assert torch.equal(fixed[0], fixed[len(fixed) // 2])
     assert torch.equal(torch.cat(fixed[: len(fixed) // 2]), to_float(held_out.image_set("val")[:]))
 
 
-def test_left_out_classes_are_missing_from_training_and_validation_alone(digits):
+def test_left_out_classes_are_removed_from_training_and_validation_only(digits):
     data = digits(leave_out=(3, 7))
     for split in ("train", "val"):
         assert {*data.image_set(split).labels.tolist()} == {0, 1, 2, 4, 5, 6, 8, 9}
@@ -319,7 +283,7 @@ def test_left_out_classes_are_missing_from_training_and_validation_alone(digits)
         digits(leave_out=tuple(range(10))).image_set("train")
 
 
-def test_follows_the_trainers_precision(digits):
+def test_batches_have_the_trainers_precision(digits):
     model = Recorder()
     Trainer(max_steps=1, precision="bf16-true", enable_checkpointing=False, limit_val_batches=0, **QUIET).fit(
         model, digits()
@@ -333,7 +297,7 @@ def test_seed_everything_is_the_default_seed(digits, monkeypatch):
     assert digits(seed=4).seed == 4
 
 
-def test_prints_in_a_line(digits):
+def test_str_is_one_line(digits):
     assert str(digits()).startswith("ImageData('digits', ")
 
 
@@ -372,12 +336,7 @@ def test_fewer_images_than_a_batch(digits):
     assert len(batch.images) == 1437
 
 
-def test_fewer_images_than_processes():
-    with pytest.raises(InputError, match="2 images cannot be shared by 3 processes"):
-        BatchOrder(2, 16, world_size=3)
-
-
-def test_the_command_line_knows_every_option():
+def test_command_line_options():
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(ImageData, "data")
     options = parser.parse_args(["--data.name", "cifar10", "--data.flip", "true", "--data.image_size", "64"]).data
@@ -391,7 +350,7 @@ def test_the_command_line_knows_every_option():
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_auto_keeps_the_images_on_the_device(digits):
+def test_auto_caches_the_images_on_the_device(digits):
     model, data = Recorder(), digits(flip=True)
     trainer = Trainer(max_steps=2, enable_checkpointing=False, **{**QUIET, "accelerator": "gpu", "devices": 1})
     trainer.fit(model, data)

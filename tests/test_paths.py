@@ -1,11 +1,11 @@
-"""Ways between latents: exact ends, arcs that keep the norm, classes that sum to 1."""
+"""Interpolation between latents: exact ends, arcs that keep the norm, classes that sum to 1."""
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightning_gen.paths import line, path, slerp
+from lightning_gen.paths import latent_path, lerp, slerp
 
 
 @settings(deadline=None, max_examples=30)
@@ -30,24 +30,24 @@ def test_slerp(seed, steps, rows):
 def test_slerp_of_parallel_latents_is_a_line(factor):
     start = torch.randn(2, 6, generator=torch.Generator().manual_seed(0))
     arc = slerp(start, factor * start, 5)
-    torch.testing.assert_close(arc, line(start, factor * start, 5))
+    torch.testing.assert_close(arc, lerp(start, factor * start, 5))
     assert arc.isfinite().all()
 
 
 @pytest.mark.parametrize("kind", ["linear", "spherical"])
-def test_classes_go_along_lines(kind):
+def test_classes_are_interpolated_linearly(kind):
     noise = torch.randn(2, 3, 6, generator=torch.Generator().manual_seed(0))
     classes = torch.nn.functional.one_hot(torch.tensor([[0, 1, 2], [0, 2, 3]]), 4).float()
     start, end = torch.cat([noise, classes], 2)
-    ways = path(kind, start, end, 5, num_classes=4)
-    assert ways[:, 0].equal(start)
-    assert ways[:, -1].equal(end)
-    torch.testing.assert_close(ways[..., 6:].sum(2), torch.ones(3, 5))
-    assert ways[0, :, 6:].equal(classes[0, 0].expand(5, -1))  # between two of a class, the class stays
-    assert ways[..., :6].equal((slerp if kind == "spherical" else line)(noise[0], noise[1], 5))
+    points = latent_path(kind, start, end, 5, num_classes=4)
+    assert points[:, 0].equal(start)
+    assert points[:, -1].equal(end)
+    torch.testing.assert_close(points[..., 6:].sum(2), torch.ones(3, 5))
+    assert points[0, :, 6:].equal(classes[0, 0].expand(5, -1))  # a class that both ends share does not change
+    assert points[..., :6].equal((slerp if kind == "spherical" else lerp)(noise[0], noise[1], 5))
 
 
-def test_without_classes_a_path_is_its_kind():
+def test_latents_without_classes():
     start, end = torch.randn(2, 3, 2, 4, generator=torch.Generator().manual_seed(0))
-    assert path("linear", start, end, 4).equal(line(start, end, 4))
-    assert path("spherical", start, end, 4).equal(slerp(start, end, 4))
+    assert latent_path("linear", start, end, 4).equal(lerp(start, end, 4))
+    assert latent_path("spherical", start, end, 4).equal(slerp(start, end, 4))

@@ -10,7 +10,7 @@ from lightning_gen.callbacks.pictures import PictureCallback, first_validation_i
 from lightning_gen.checks import check_at_least
 from lightning_gen.images import grid, to_uint8
 from lightning_gen.noise import image_generators
-from lightning_gen.paths import LatentPath, path
+from lightning_gen.paths import LatentPath, latent_path
 from lightning_gen.types import Decoder, Encoder, LatentGenerator
 
 
@@ -47,9 +47,9 @@ class InterpolationStrip(PictureCallback):
         num_classes = getattr(model, "num_classes", 0)
         if isinstance(model, LatentGenerator):
             ends = model.sample_latents(2 * self.rows, generator=image_generators(self.seed, range(2 * self.rows)))
-            return path("spherical", ends[0::2], ends[1::2], self.steps, num_classes)
+            return latent_path("spherical", ends[0::2], ends[1::2], self.steps, num_classes)
         if isinstance(model, Encoder) and (batch := first_validation_images(trainer, model, 2 * self.rows)) is not None:
             ends = model.encode(batch.images, labels=batch.labels)
             ends = ends[: len(ends) // 2 * 2]
-            return path("linear", ends[0::2], ends[1::2], self.steps, num_classes)
+            return latent_path("linear", ends[0::2], ends[1::2], self.steps, num_classes)
         return None

@@ -13,8 +13,7 @@ from lightning_gen.inspection.findings import GAP, Block, Findings, Frames, stri
 from lightning_gen.inspection.latents import decode, encode
 from lightning_gen.inspection.subject import Subject
 from lightning_gen.noise import image_generators
-from lightning_gen.paths import PathKind
-from lightning_gen.paths import path as path_of
+from lightning_gen.paths import PathKind, latent_path
 from lightning_gen.types import Decoder, Encoder, IterativeGenerator, LatentGenerator, Latents, StoredImages
 
 Originals = UInt8[Tensor, "ends channels height width"]
@@ -58,9 +57,9 @@ def interpolate(
     subject.require(Decoder, "decodes no latents")
     originals, ends = _image_ends(subject, split, rows) if between == "images" else (None, _prior_ends(subject, rows))
     start, end, num_classes = ends[0::2], ends[1::2], subject.model.num_classes
-    path_latents = path_of(kind, start, end, columns, num_classes)
+    path_latents = latent_path(kind, start, end, columns, num_classes)
     images = decode(subject, path_latents.flatten(0, 1))
-    animation = decode(subject, path_of(kind, start, end, frames, num_classes).flatten(0, 1))
+    animation = decode(subject, latent_path(kind, start, end, frames, num_classes).flatten(0, 1))
     rows_of_images = images.unflatten(0, (-1, columns)).double().div(255)
     change = rows_of_images.diff(dim=1).square().mean((2, 3, 4)).sqrt().mean(0).tolist()
     norm = path_latents.flatten(2).norm(dim=2).mean(0).tolist()
