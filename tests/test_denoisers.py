@@ -1,4 +1,4 @@
-"""UNet and DiT: what they begin as, what they look at, and which images they take."""
+"""UNet and DiT: initialisation, conditioning, receptive field and input checks."""
 
 import pytest
 import torch
@@ -20,8 +20,8 @@ NETWORKS = {
 networks = pytest.mark.parametrize("make", NETWORKS.values(), ids=NETWORKS)
 
 
-def awake(network: nn.Module) -> nn.Module:
-    """The network with random numbers where it begins at zero, so that everything has its effect."""
+def randomise_zeros(network: nn.Module) -> nn.Module:
+    """The network in evaluation mode, with random values in place of parameters that are initialised to zero."""
     torch.manual_seed(1)
     for parameter in network.parameters():
         if not parameter.any():
@@ -31,20 +31,20 @@ def awake(network: nn.Module) -> nn.Module:
 
 @networks
 @pytest.mark.parametrize("shape", [(1, 16, 16), (3, 8, 24), (2, 28, 28)])
-def test_they_begin_at_zero_and_keep_the_images_shape(make, shape):
+def test_the_initial_output_is_zero_and_has_the_images_shape(make, shape):
     torch.manual_seed(0)
     network = make(shape)
     images, noise = torch.randn(2, *shape), torch.rand(2)
     assert torch.equal(network(images, noise), torch.zeros_like(images))
-    found = awake(network)(images, noise)
-    assert found.shape == images.shape
-    assert found.std() > 0
+    output = randomise_zeros(network)(images, noise)
+    assert output.shape == images.shape
+    assert output.std() > 0
 
 
 @networks
-def test_every_parameter_matters(make):
+def test_every_parameter_receives_a_gradient(make):
     torch.manual_seed(0)
-    network = awake(make(num_classes=3)).train()
+    network = randomise_zeros(make(num_classes=3)).train()
     network(torch.randn(4, 1, 16, 16), torch.tensor([0.0, 10.0, 100.0, 900.0]), torch.eye(4)[:, :3]).sum().backward()
     silent = [
         name for name, parameter in network.named_parameters() if parameter.grad is None or not parameter.grad.any()
@@ -53,9 +53,9 @@ def test_every_parameter_matters(make):
 
 
 @networks
-def test_they_look_at_noise_class_and_the_whole_image_and_at_no_batch_mate(make):
+def test_outputs_depend_on_noise_class_and_the_whole_image_and_on_no_other_image_of_the_batch(make):
     torch.manual_seed(0)
-    network = awake(make(num_classes=3))
+    network = randomise_zeros(make(num_classes=3))
     images, noise, classes = torch.randn(3, 1, 16, 16), torch.tensor([5.0, 50.0, 500.0]), torch.eye(4)[[0, 1, 3], :3]
     together = network(images, noise, classes)
     alone = torch.cat([network(*(part[i : i + 1] for part in (images, noise, classes))) for i in range(3)])
@@ -68,33 +68,33 @@ def test_they_look_at_noise_class_and_the_whole_image_and_at_no_batch_mate(make)
     assert images.grad[:, :, -1, -1].abs().min() > 0
 
 
-def test_attention_is_torchs():
+def test_attention_equals_torchs():
     torch.manual_seed(0)
-    ours = awake(SelfAttention(128))
+    ours = randomise_zeros(SelfAttention(128))
     theirs = nn.MultiheadAttention(128, ours.heads, batch_first=True)
     theirs.in_proj_weight.data, theirs.in_proj_bias.data = ours.qkv.weight.data[:, :, 0, 0], ours.qkv.bias.data
     theirs.out_proj.weight.data, theirs.out_proj.bias.data = ours.out.weight.data[:, :, 0, 0], ours.out.bias.data
     maps = torch.randn(2, 128, 3, 5, requires_grad=True)
     tokens = ours.norm(maps).flatten(2).transpose(1, 2)
-    wanted = maps + theirs(tokens, tokens, tokens)[0].transpose(1, 2).unflatten(2, (3, 5))
+    expected = maps + theirs(tokens, tokens, tokens)[0].transpose(1, 2).unflatten(2, (3, 5))
     shared = [maps, *ours.norm.parameters()]
     assert_same(
-        ours(maps), wanted, [*shared, *ours.qkv.parameters(), *ours.out.parameters()], [*shared, *theirs.parameters()]
+        ours(maps), expected, [*shared, *ours.qkv.parameters(), *ours.out.parameters()], [*shared, *theirs.parameters()]
     )
 
 
-def assert_same(found, wanted, inputs, inputs_of_wanted=None):
+def assert_same(output, expected, inputs, expected_inputs=None):
     """Two tensors are equal, and so are their gradients with respect to the inputs."""
-    directions = torch.randn_like(wanted)
-    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
-    ours = torch.autograd.grad(found, inputs, directions)
-    theirs = torch.autograd.grad(wanted, inputs_of_wanted or inputs, directions)
+    directions = torch.randn_like(expected)
+    torch.testing.assert_close(output, expected, atol=1e-5, rtol=1e-5)
+    ours = torch.autograd.grad(output, inputs, directions)
+    theirs = torch.autograd.grad(expected, expected_inputs or inputs, directions)
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, other.view_as(one), atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(2, 6, 4, 8), (1, 6, 1, 3)])
-def test_upsampling_is_nearest_upsampling_and_then_its_convolution(shape):
+def test_upsample_equals_nearest_upsampling_and_a_convolution(shape):
     torch.manual_seed(0)
     layer, maps = Upsample(6), torch.randn(shape, requires_grad=True)
     inputs = [maps, *layer.parameters()]
@@ -103,21 +103,21 @@ def test_upsampling_is_nearest_upsampling_and_then_its_convolution(shape):
 
 
 @pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
-def test_scale_and_shift_within_the_norm_are_those_after_it(order):
+def test_modulate_equals_scale_and_shift_after_the_norm(order):
     torch.manual_seed(0)
     norm = group_norm(16)
     inputs = [nn.init.normal_(parameter) for parameter in norm.parameters()]
     inputs += [(3 + torch.randn(4, 16, 5, 3)).to(memory_format=order), torch.randn(4, 16), torch.randn(4, 16)]
     maps, scale, shift = (value.requires_grad_() for value in inputs[2:])
-    wanted = norm(maps) * (1 + scale[:, :, None, None]) + shift[:, :, None, None]
-    assert_same(modulate(norm, maps, scale, shift), wanted, inputs)
+    expected = norm(maps) * (1 + scale[:, :, None, None]) + shift[:, :, None, None]
+    assert_same(modulate(norm, maps, scale, shift), expected, inputs)
 
 
-def test_sinusoidal_embedding_and_places():
-    found = sinusoidal_embedding(torch.tensor([0.0, 3.0]), 4)
+def test_sinusoidal_and_positional_embedding():
+    output = sinusoidal_embedding(torch.tensor([0.0, 3.0]), 4)
     angles = torch.tensor([3.0, 0.03])
     torch.testing.assert_close(
-        found, torch.stack([torch.tensor([1.0, 1, 0, 0]), torch.cat([angles.cos(), angles.sin()])])
+        output, torch.stack([torch.tensor([1.0, 1, 0, 0]), torch.cat([angles.cos(), angles.sin()])])
     )
     table = positional_embedding(3, 4, 16)
     assert table.shape == (12, 16)
@@ -126,7 +126,7 @@ def test_sinusoidal_embedding_and_places():
     assert torch.equal(table[0::4, 8:], table[0:1, 8:].expand(3, -1))  # one column
 
 
-def test_an_unconditional_network_has_no_classes_and_a_mixture_of_two_lies_between_them():
+def test_class_embedding_is_linear_and_absent_in_an_unconditional_network():
     assert NoiseClassEmbedding(8, 4).classes is None
     condition = NoiseClassEmbedding(8, 4, 3)
     noise, classes = torch.zeros(3), torch.tensor([[1.0, 0, 0], [0, 1, 0], [0.5, 0.5, 0]])
@@ -135,7 +135,7 @@ def test_an_unconditional_network_has_no_classes_and_a_mixture_of_two_lies_betwe
     assert condition(noise, classes).shape == (3, 8)
 
 
-def test_groups_of_a_norm_have_four_channels_or_more():
+def test_group_norm_has_at_least_four_channels_per_group():
     assert [group_norm(channels).num_groups for channels in (2, 4, 18, 32, 64, 96, 128, 256)] == [
         1,
         1,
@@ -149,27 +149,27 @@ def test_groups_of_a_norm_have_four_channels_or_more():
 
 
 @pytest.mark.parametrize(
-    ("make", "words"),
+    ("make", "message"),
     [
         (lambda: UNet((1, 30, 30), 8, (1, 2, 2)), "halves the image 2 times, and 30 x 30"),
         (lambda: UNet((1, 32, 32), 8, ()), "multipliers"),
         (lambda: UNet((1, 32, 32), 7), "even width"),
         (lambda: DiT((1, 30, 32), 16, patch=4), "patches of 4 x 4"),
-        (lambda: DiT((1, 32, 32), 18), "multiple of 4"),
+        (lambda: DiT((1, 32, 32), 18), "divisible by 4"),
     ],
 )
-def test_what_they_cannot_take_is_one_clear_line(make, words):
-    with pytest.raises(InputError, match=words) as error:
+def test_invalid_sizes_raise_a_one_line_error(make, message):
+    with pytest.raises(InputError, match=message) as error:
         make()
     assert "\n" not in str(error.value)
 
 
-def test_channels_last_as_when_compiled_is_the_same_function(monkeypatch):
-    network = awake(NETWORKS["unet"](num_classes=3)).double()
+def test_channels_last_under_the_compiler_gives_the_same_output(monkeypatch):
+    network = randomise_zeros(NETWORKS["unet"](num_classes=3)).double()
     given = torch.randn(2, 1, 16, 16).double(), torch.tensor([5.0, 500.0]), torch.eye(3)[:2]
-    wanted = network(*given)
+    expected = network(*given)
     layouts = []
     network.out.register_forward_pre_hook(lambda _, maps: layouts.append(maps[0].is_contiguous()))
-    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)  # the tests' type checks keep the compiler out
-    assert_same(network(*given), wanted, list(network.parameters()))
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)  # jaxtyping's checks prevent compilation in tests
+    assert_same(network(*given), expected, list(network.parameters()))
     assert layouts == [False]

@@ -34,22 +34,22 @@ class CausalConv(nn.Conv2d):
     """A convolution whose receptive field ends at its own position; the size of the maps does not change.
 
     Args:
-        inputs: number of input channels.
-        outputs: number of output channels.
+        in_channels: number of input channels.
+        out_channels: number of output channels.
         reach: number of rows or columns that the receptive field extends, at least 1.
         direction: ``above`` for the rows above, ``left`` for the codes to the left in the same row.
         include_self: whether ``above`` includes its own row, and ``left`` its own position.
     """
 
     def __init__(
-        self, inputs: int, outputs: int, reach: int, direction: Literal["above", "left"], include_self: bool
+        self, in_channels: int, out_channels: int, reach: int, direction: Literal["above", "left"], include_self: bool
     ) -> None:
         kernel = (reach + include_self, 2 * reach + 1) if direction == "above" else (1, reach + include_self)
-        super().__init__(inputs, outputs, kernel)
+        super().__init__(in_channels, out_channels, kernel)
         # left, right, top, bottom; -1 crops the last row or column
         self.pads = (reach, reach, reach, include_self - 1) if direction == "above" else (reach, include_self - 1, 0, 0)
 
-    def forward(self, maps: Maps) -> Float[Tensor, "batch outputs rows columns"]:
+    def forward(self, maps: Maps) -> Float[Tensor, "batch out_channels rows columns"]:
         """Convolve maps."""
         return super().forward(F.pad(maps, self.pads))
 

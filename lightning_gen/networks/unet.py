@@ -14,13 +14,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lightning_gen.checks import check_fraction
 from lightning_gen.errors import InputError
 from lightning_gen.networks.conditioning import Condition, NoiseClassEmbedding, zero_init
 from lightning_gen.types import Classes, Images, ImageShape
 
 Maps = Float[Tensor, "batch width map_height map_width"]
 UpsampledMaps = Float[Tensor, "batch width 2*map_height 2*map_width"]
-OutputMaps = Float[Tensor, "batch outputs map_height map_width"]
+OutputMaps = Float[Tensor, "batch out_channels map_height map_width"]
 PerChannel = Float[Tensor, "batch channels"]
 MAX_GROUPS, MIN_GROUP_CHANNELS, HEAD_CHANNELS = 32, 4, 64
 """Maximum number of groups of GroupNorm, minimum number of channels per group, and channels per attention head."""
@@ -59,21 +60,23 @@ class ResidualBlock(nn.Module):
     """GroupNorm, SiLU, 3 x 3 convolution, twice, plus a skip connection; the condition modulates the second GroupNorm.
 
     Args:
-        inputs: number of input channels.
-        outputs: number of output channels.
+        in_channels: number of input channels.
+        out_channels: number of output channels.
         condition: number of features of the condition.
         dropout: dropout before the second convolution.
     """
 
-    def __init__(self, inputs: int, outputs: int, condition: int, dropout: float) -> None:
+    def __init__(self, in_channels: int, out_channels: int, condition: int, dropout: float) -> None:
         super().__init__()
-        self.first = nn.Sequential(group_norm(inputs), nn.SiLU(), nn.Conv2d(inputs, outputs, 3, padding=1))
-        self.modulation = nn.Linear(condition, 2 * outputs)
-        self.norm = group_norm(outputs)
-        self.second = nn.Sequential(
-            nn.SiLU(), nn.Dropout(dropout), zero_init(nn.Conv2d(outputs, outputs, 3, padding=1))
+        self.first = nn.Sequential(
+            group_norm(in_channels), nn.SiLU(), nn.Conv2d(in_channels, out_channels, 3, padding=1)
         )
-        self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+        self.modulation = nn.Linear(condition, 2 * out_channels)
+        self.norm = group_norm(out_channels)
+        self.second = nn.Sequential(
+            nn.SiLU(), nn.Dropout(dropout), zero_init(nn.Conv2d(out_channels, out_channels, 3, padding=1))
+        )
+        self.skip = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else nn.Identity()
 
     def forward(self, maps: Maps, condition: Condition) -> OutputMaps:
         """Transform maps."""
@@ -111,17 +114,17 @@ class Level(nn.Module):
     """A residual block, optionally followed by self-attention.
 
     Args:
-        inputs: number of input channels.
-        outputs: number of output channels.
+        in_channels: number of input channels.
+        out_channels: number of output channels.
         condition: number of features of the condition.
         attention: whether self-attention follows.
         dropout: dropout of the block.
     """
 
-    def __init__(self, inputs: int, outputs: int, condition: int, attention: bool, dropout: float) -> None:
+    def __init__(self, in_channels: int, out_channels: int, condition: int, attention: bool, dropout: float) -> None:
         super().__init__()
-        self.block = ResidualBlock(inputs, outputs, condition, dropout)
-        self.attention: nn.Module = SelfAttention(outputs) if attention else nn.Identity()
+        self.block = ResidualBlock(in_channels, out_channels, condition, dropout)
+        self.attention: nn.Module = SelfAttention(out_channels) if attention else nn.Identity()
 
     def forward(self, maps: Maps, condition: Condition) -> OutputMaps:
         """Transform maps."""
@@ -148,7 +151,7 @@ class Upsample(nn.Sequential):
     def forward(self, maps: Maps) -> UpsampledMaps:
         """Double height and width."""
         convolution: Any = self[1]
-        taps = convolution.weight.transpose(0, 1).flatten(2)  # (inputs, outputs, 9)
+        taps = convolution.weight.transpose(0, 1).flatten(2)  # (in_channels, out_channels, 9)
         return F.conv_transpose2d(
             maps, (taps @ self.tap_sums).unflatten(2, (4, 4)), convolution.bias, stride=2, padding=1
         )
@@ -181,7 +184,7 @@ class UNet(nn.Module):
         num_classes: int = 0,
     ) -> None:
         super().__init__()
-        channels, height, image_width = image_shape
+        image_channels, height, image_width = image_shape
         halvings = len(multipliers) - 1
         if not multipliers or min(multipliers) < 1 or blocks < 1 or width < 2 or width % 2:
             raise InputError(
@@ -194,38 +197,39 @@ class UNet(nn.Module):
                 f"{image_width} cannot be halved that many times; use fewer, or set data.image_size to a multiple of "
                 f"{2**halvings}"
             )
-        if not 0 <= dropout < 1:
-            raise InputError(f"a UNet's dropout must be at least 0 and below 1, not {dropout}")
+        check_fraction(dropout=dropout)
         condition = 4 * width
         self.condition = NoiseClassEmbedding(condition, width, num_classes)
-        self.input = nn.Conv2d(channels, width, 3, padding=1)
+        self.input = nn.Conv2d(image_channels, width, 3, padding=1)
         sizes = [width * multiplier for multiplier in multipliers]
         sides = [height // 2**i for i in range(len(multipliers))]
 
-        def level(inputs: int, outputs: int, side: int) -> Level:
-            return Level(inputs, outputs, condition, side in attention, dropout)
+        def level(in_channels: int, out_channels: int, side: int) -> Level:
+            return Level(in_channels, out_channels, condition, side in attention, dropout)
 
-        now, skips = width, [width]
+        channels, skips = width, [width]
         self.down: Any = nn.ModuleList()
         for i, (size, side) in enumerate(zip(sizes, sides, strict=True)):
             for _ in range(blocks):
-                self.down.append(level(now, size, side))
-                now = size
-                skips.append(now)
+                self.down.append(level(channels, size, side))
+                channels = size
+                skips.append(channels)
             if i < halvings:
-                self.down.append(nn.Conv2d(now, now, 3, stride=2, padding=1))
-                skips.append(now)
+                self.down.append(nn.Conv2d(channels, channels, 3, stride=2, padding=1))
+                skips.append(channels)
         self.middle: Any = nn.ModuleList(
-            [Level(now, now, condition, True, dropout), Level(now, now, condition, False, dropout)]
+            [Level(channels, channels, condition, True, dropout), Level(channels, channels, condition, False, dropout)]
         )
         self.up: Any = nn.ModuleList()
         for i, (size, side) in reversed([*enumerate(zip(sizes, sides, strict=True))]):
             for _ in range(blocks + 1):
-                self.up.append(level(now + skips.pop(), size, side))
-                now = size
+                self.up.append(level(channels + skips.pop(), size, side))
+                channels = size
             if i > 0:
-                self.up.append(Upsample(now))
-        self.out = nn.Sequential(group_norm(now), nn.SiLU(), zero_init(nn.Conv2d(now, channels, 3, padding=1)))
+                self.up.append(Upsample(channels))
+        self.out = nn.Sequential(
+            group_norm(channels), nn.SiLU(), zero_init(nn.Conv2d(channels, image_channels, 3, padding=1))
+        )
 
     def forward(self, images: Images, noise: Float[Tensor, " batch"], classes: Classes | None = None) -> Images:
         """Compute the network's output F.

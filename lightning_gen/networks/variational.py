@@ -2,8 +2,8 @@ r"""A latent-variable model p(x, z | y) = p(x | z, y) N(z; 0, I) with an amortis
 
 Kingma and Welling 2014 (https://arxiv.org/abs/1312.6114); given a class y, Sohn et al. 2015. In nats per image,
 
-    log p(x) >= E_q[log w],    w = p(x, z) / q(z | x),    q(z | x) = N(m(x), diag s(x)^2),    z = m + s e,    e ~ N(0,
-    I)
+    log p(x) >= E_q[log w],    w = p(x, z) / q(z | x)
+    q(z | x) = N(m(x), diag s(x)^2),    z = m + s e,    e ~ N(0, I)
 
 All likelihoods are sums over the pixels. A mean over pixels would change the weight of the KL term by the number of
 pixels, and the ELBO could not be compared with any paper.

@@ -39,12 +39,12 @@ class Quantised(NamedTuple):
 
 
 class VectorQuantiser(nn.Module):
-    """Reindex each vector of a map by its nearest code, in float32 even under autocast.
+    """Replaces each vector of a map by its nearest code, in float32 even under autocast.
 
     The codebook is a buffer, changed by :meth:`update` only. The first update initialises it with vectors of the batch.
     A code whose count falls below a fraction of the mean count is dead, since no vector would be assigned to it any
     more: it is set to a random vector of the batch and gets the mean count (as in Dhariwal et al. 2020,
-        https://arxiv.org/abs/2005.00341, section 3.1).
+    https://arxiv.org/abs/2005.00341, section 3.1).
 
     Args:
         codebook_size: number of codes K.
