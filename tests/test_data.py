@@ -203,9 +203,9 @@ def test_flips_are_random_reproducible_and_exact(digits):
 
     plain, flipped, again = images(), images(flip=True), images(flip=True)
     assert all(map(torch.equal, flipped, again))
-    kept = torch.cat([(a == b).all((1, 2, 3)) for a, b in zip(plain, flipped, strict=True)])
+    unchanged = torch.cat([(a == b).all((1, 2, 3)) for a, b in zip(plain, flipped, strict=True)])
     mirrored = torch.cat([(a.flip(-1) == b).all((1, 2, 3)) for a, b in zip(plain, flipped, strict=True)])
-    assert (kept | mirrored).all()
+    assert (unchanged | mirrored).all()
     assert 0.4 < mirrored.float().mean() < 0.6
 
 
@@ -273,8 +273,8 @@ def test_left_out_classes_are_removed_from_training_and_validation_only(digits):
     assert {*data.image_set("test").labels.tolist()} == {*range(10)}
     assert data.num_classes == 10
     whole = digits().image_set("train")
-    kept = np.flatnonzero(~np.isin(whole.labels, (3, 7)))
-    assert data.image_set("train")[:].equal(whole[kept])
+    remaining = np.flatnonzero(~np.isin(whole.labels, (3, 7)))
+    assert data.image_set("train")[:].equal(whole[remaining])
     with pytest.raises(InputError, match="there is no class 10, only 0 to 9"):
         digits(leave_out=(10,)).image_set("train")
     with pytest.raises(InputError, match="does not apply to stacked_mnist"):

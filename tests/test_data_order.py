@@ -15,13 +15,13 @@ def test_ranks_share_an_epoch(world_size, drop_last):
     ]
     assert len({len(order) for order in orders}) == 1  # otherwise collectives would hang
     batches = [order.batch_indices(order.permutation(), batch) for order in orders for batch in range(len(order))]
-    seen = torch.cat(batches).tolist()
-    assert len(set(seen)) == len(seen)
+    indices = torch.cat(batches).tolist()
+    assert len(set(indices)) == len(indices)
     if drop_last:
         assert {len(batch) for batch in batches} == {16}
-        assert 1003 - len(seen) < 16 * world_size
+        assert 1003 - len(indices) < 16 * world_size
     else:
-        assert len(seen) == 1003
+        assert len(indices) == 1003
         assert max(map(len, batches)) <= 16
 
 
