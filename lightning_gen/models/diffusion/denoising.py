@@ -27,7 +27,7 @@ from lightning_gen.diffusion.samplers import SAMPLERS, DrawNoise, Sampler, make_
 from lightning_gen.errors import InputError
 from lightning_gen.models.base import DescentModule
 from lightning_gen.models.latents import check_labels, check_num_classes
-from lightning_gen.networks.denoisers import DenoiserKind, make_denoiser
+from lightning_gen.networks.backbones import BackboneKind, make_backbone
 from lightning_gen.noise import integers, randn
 from lightning_gen.types import Batch, Classes, Images, ImageShape, Labels, Latents, RandomSource, SamplingOptions
 
@@ -75,7 +75,7 @@ class DenoisingModule(DescentModule[Denoiser]):
         num_classes: int = 0,
         conditional: bool = False,
         label_dropout: float = 0.1,
-        network: DenoiserKind = "unet",
+        network: BackboneKind = "unet",
         width: int = 64,
         multipliers: tuple[int, ...] = (1, 2, 2),
         blocks: int = 2,
@@ -108,7 +108,7 @@ class DenoisingModule(DescentModule[Denoiser]):
 
     def make_network(self, preconditioning: Preconditioning) -> Denoiser:
         """Build the backbone, and the denoiser with the given preconditioning."""
-        return Denoiser(make_denoiser(**self.architecture, dropout=self.dropout), preconditioning)
+        return Denoiser(make_backbone(**self.architecture, dropout=self.dropout), preconditioning)
 
     @abstractmethod
     def spaced_times(self, steps: int, spacing: Any) -> list[float]:

@@ -9,11 +9,11 @@ from lightning_gen.networks.dit import DiT
 from lightning_gen.networks.unet import UNet
 from lightning_gen.types import ImageShape
 
-DenoiserKind = Literal["unet", "dit"]
+BackboneKind = Literal["unet", "dit"]
 
 
-def make_denoiser(
-    kind: DenoiserKind,
+def make_backbone(
+    kind: BackboneKind,
     image_shape: ImageShape,
     num_classes: int,
     width: int,
