@@ -22,7 +22,7 @@ from lightning_gen.evaluation import (
     score_reconstructions,
     score_samples,
 )
-from lightning_gen.lightning_compat import logging_step
+from lightning_gen.lightning_compat import logging_step, trained_batches
 from lightning_gen.types import CardLogger, ImageGenerator, ImageSet, ImageSource, Reconstructor
 
 
@@ -114,7 +114,7 @@ class Fidelity(pl.Callback):
         """Score a run that stopped inside an epoch, and log the last score card; checkpoints are already written."""
         if self.extractor is None:
             return
-        if self.last_scored_batch != trainer.fit_loop.total_batch_idx:
+        if self.last_scored_batch != trained_batches(trainer):
             values = self.score(trainer, pl_module, self.extractor)
             for logger in trainer.loggers:
                 logger.log_metrics(values, step=logging_step(trainer))
@@ -143,7 +143,7 @@ class Fidelity(pl.Callback):
             assert isinstance(pl_module, Reconstructor)
             card = score_reconstructions(pl_module, reference, extractor, num_samples=num, **options)
         self.last_card = card
-        self.last_scored_batch = trainer.fit_loop.total_batch_idx
+        self.last_scored_batch = trained_batches(trainer)
         if trainer.is_global_zero:
             name = f"epoch{trainer.current_epoch:04d}_{card.protocol[self.metrics[0]].replace('@', '_')}.json"
             self.last_path = Path(trainer.default_root_dir) / "evaluation" / name

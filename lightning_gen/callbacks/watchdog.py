@@ -110,6 +110,7 @@ class Watchdog(pl.Callback):
         """The baselines and the number of rollbacks, which a resumed run continues with."""
         if self.detector is None:
             return {}
+        # the keys are part of the checkpoints' format
         return {"levels": asdict(self.detector.history.baselines), "rollbacks": self.num_rollbacks}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
