@@ -33,7 +33,7 @@ from lightning_gen.networks.discriminator import (
     make_discriminator,
     make_generator,
 )
-from lightning_gen.networks.views import add_noise, pack
+from lightning_gen.networks.discriminator_inputs import add_noise, pack
 from lightning_gen.types import Batch, Images, ImageShape, Labels, Latents, Loss
 
 
@@ -94,7 +94,7 @@ class LatentGAN(LatentSampling, AdversarialModule[nn.Module]):
         super().__init__(image_shape=image_shape, **kwargs)
         check_at_least(1, packing=packing, instance_noise_images=instance_noise_images)
         check_at_least(0, instance_noise=instance_noise)
-        self.objective = objective.smoothed(label_smoothing)
+        self.objective = objective.with_label_smoothing(label_smoothing)
         self.architecture: PlayerKind = network
         self.latent_dim, self.width, self.hidden = latent_dim, width, hidden
         self.discriminator_norm, self.minibatch, self.packing = discriminator_norm, minibatch, packing
@@ -183,12 +183,12 @@ class LatentGAN(LatentSampling, AdversarialModule[nn.Module]):
     def discriminator_loss(self, batch: Batch, fakes: Images) -> Loss:
         """The objective's discriminator loss."""
         real, fake = self.logits(batch.images, batch.labels), self.logits(fakes, batch.labels)
-        total = self.objective.discriminator(real, fake)
+        total = self.objective.discriminator_loss(real, fake)
         return Loss(total, {"discriminator": total, "real_logit": real.mean(), "fake_logit": fake.mean()})
 
     def generator_loss(self, batch: Batch, fakes: Images) -> Loss:
         """The objective's generator loss."""
-        total = self.objective.generator(self.logits(fakes, batch.labels))
+        total = self.objective.generator_loss(self.logits(fakes, batch.labels))
         return Loss(total, {"generator": total})
 
     def decode(self, latents: Latents) -> Images:
