@@ -50,6 +50,6 @@ def pack(images: Images, packing: int) -> Float[Tensor, "packs packed_channels h
 def label_planes(
     images: Images, labels: Labels, num_classes: int
 ) -> Float[Tensor, "batch channels_and_classes height width"]:
-    """Append ``num_classes`` one-hot channels: 1 for the class of the image, 0 for the others (Mirza and Osindero 2014)."""
+    """Append one channel per class: 1 for the class of the image, 0 for the others (Mirza and Osindero 2014)."""
     planes = nn.functional.one_hot(labels, num_classes).to(images.dtype)[:, :, None, None]
     return torch.cat([images, planes.expand(-1, -1, *images.shape[2:])], 1)

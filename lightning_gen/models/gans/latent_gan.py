@@ -26,10 +26,10 @@ from lightning_gen.models.adversarial import AdversarialModule
 from lightning_gen.models.latents import LatentSampling
 from lightning_gen.networks.augment import Augmentation, diff_augment
 from lightning_gen.networks.discriminator import (
-    Comparison,
+    Architecture,
     LinearHead,
+    MinibatchLayer,
     Norm,
-    PlayerKind,
     make_discriminator,
     make_generator,
 )
@@ -74,7 +74,7 @@ class LatentGAN(LatentSampling, AdversarialModule[nn.Module]):
         self,
         objective: Objective,
         image_shape: ImageShape,
-        network: PlayerKind = "dcgan",
+        network: Architecture = "dcgan",
         latent_dim: int = 100,
         width: int = 64,
         hidden: tuple[int, ...] = (256, 128),
@@ -83,7 +83,7 @@ class LatentGAN(LatentSampling, AdversarialModule[nn.Module]):
         discriminator_lr: float = 2e-4,
         beta1: float = 0.5,
         beta2: float = 0.999,
-        minibatch: Comparison = "none",
+        minibatch: MinibatchLayer = "none",
         packing: int = 1,
         instance_noise: float = 0.0,
         instance_noise_images: int | None = None,
@@ -95,7 +95,7 @@ class LatentGAN(LatentSampling, AdversarialModule[nn.Module]):
         check_at_least(1, packing=packing, instance_noise_images=instance_noise_images)
         check_at_least(0, instance_noise=instance_noise)
         self.objective = objective.with_label_smoothing(label_smoothing)
-        self.architecture: PlayerKind = network
+        self.architecture: Architecture = network
         self.latent_dim, self.width, self.hidden = latent_dim, width, hidden
         self.discriminator_norm, self.minibatch, self.packing = discriminator_norm, minibatch, packing
         self.generator_lr, self.discriminator_lr, self.betas = generator_lr, discriminator_lr, (beta1, beta2)
