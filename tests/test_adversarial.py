@@ -7,7 +7,7 @@ from torch import nn
 from torch.optim import SGD
 
 from lightning_gen.errors import InputError
-from lightning_gen.losses.adversarial import non_saturating_discriminator, non_saturating_generator
+from lightning_gen.losses.adversarial import non_saturating_discriminator_loss, non_saturating_generator_loss
 from lightning_gen.models.adversarial import AdversarialModule, frozen, split
 from lightning_gen.models.gans.dcgan import DCGAN
 from lightning_gen.networks.dcgan import DCGANBody, DCGANDecoder
@@ -47,13 +47,15 @@ class Plain(AdversarialModule):
     def discriminator_loss(self, batch, fakes):
         assert not fakes.requires_grad
         self.turns.append("d")
-        total = self.scale * non_saturating_discriminator(self.discriminator(batch.images), self.discriminator(fakes))
+        total = self.scale * non_saturating_discriminator_loss(
+            self.discriminator(batch.images), self.discriminator(fakes)
+        )
         return Loss(total, {"discriminator": total})
 
     def generator_loss(self, batch, fakes):
         assert not any(p.requires_grad for p in self.discriminator.parameters())
         self.turns.append("g")
-        total = self.scale * non_saturating_generator(self.discriminator(fakes))
+        total = self.scale * non_saturating_generator_loss(self.discriminator(fakes))
         return Loss(total, {"generator": total})
 
 
@@ -85,11 +87,11 @@ def test_a_step_equals_the_one_computed_by_hand():
     batch = next(iter(loader(1)))
     fakes = twin.generate(batch)
     optimizers = [SGD(player.parameters(), 0.1) for player in (twin.generator, twin.discriminator)]
-    d_loss = non_saturating_discriminator(twin.discriminator(batch.images), twin.discriminator(fakes.detach()))
+    d_loss = non_saturating_discriminator_loss(twin.discriminator(batch.images), twin.discriminator(fakes.detach()))
     d_loss.backward()
     optimizers[1].step()
     optimizers[0].zero_grad()
-    non_saturating_generator(twin.discriminator(fakes)).backward()
+    non_saturating_generator_loss(twin.discriminator(fakes)).backward()
     optimizers[0].step()
     for name, value in twin.state_dict().items():
         torch.testing.assert_close(model.state_dict()[name], value)

@@ -241,7 +241,7 @@ def test_equal_points_have_a_finite_gradient():
 
 def test_one_point_has_no_pairs():
     kernel = partial(inverse_multiquadratic, constants=(6.0,))
-    with pytest.raises(InputError, match=r"of 1 and 5 there are no pairs; set data.batch_size"):
+    with pytest.raises(InputError, match=r"at least 2 points per sample, not 1 and 5; set data.batch_size"):
         mmd(torch.zeros(1, 3), torch.zeros(5, 3), kernel)
     assert mmd(torch.zeros(1, 3), torch.zeros(5, 3), kernel, unbiased=False).item() == 0
 

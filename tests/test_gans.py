@@ -26,7 +26,7 @@ from lightning_gen.models.gans.unrolled_gan import DifferentiableAdam, UnrolledG
 from lightning_gen.models.gans.wgan import WGAN
 from lightning_gen.models.gans.wgan_gp import WGANGP
 from lightning_gen.networks.discriminator import ProjectionHead
-from lightning_gen.networks.views import add_noise, label_planes, pack
+from lightning_gen.networks.discriminator_inputs import add_noise, label_planes, pack
 from lightning_gen.noise import image_generators, integers
 from lightning_gen.types import Batch
 from tests.cases import CASES, CLASSES, SMALL

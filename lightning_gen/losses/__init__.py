@@ -1,1 +1,1 @@
-"""Pure functions from tensors to losses; they know nothing of networks or training."""
+"""Loss functions of tensors, independent of networks and training."""

@@ -1,6 +1,6 @@
-r"""Adversarial objectives as pairs of functions of the discriminator's logits.
+r"""Adversarial objectives: a discriminator loss and a generator loss, each a function of the discriminator's logits.
 
-With l the logit of an image, x real, G(z) generated, and :math:`D = \sigma(l)`:
+With l the logit of an image, x a real image, G(z) a generated image, and :math:`D = \sigma(l)`:
 
 =============== ============================================== ======================================================
 objective       discriminator minimises                        generator minimises
@@ -15,6 +15,8 @@ Wasserstein     E[l(G(z))] - E[l(x)]                           -E[l(G(z))]
 Non-saturating and minimax: Goodfellow et al. 2014, https://arxiv.org/abs/1406.2661. Least squares: Mao et al. 2017,
 https://arxiv.org/abs/1611.04076. Hinge: Lim and Ye 2017, https://arxiv.org/abs/1705.02894. Wasserstein: Arjovsky et al.
 2017, https://arxiv.org/abs/1701.07875. Cross entropies are in nats.
+
+In the functions below, ``real`` and ``fake`` are the logits of real and of generated images.
 """
 
 from collections.abc import Callable
@@ -25,177 +27,121 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from lightning_gen.checks import check_fraction
 from lightning_gen.errors import InputError
 
-Logits = Float[Tensor, " judged"]
-"""One a judgement: of an image, or of a pack of them."""
+Logits = Float[Tensor, " packs"]
+"""One logit per image, or one per pack of images."""
 Scalar = Float[Tensor, ""]
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What the two players minimise.
+    """The losses of the discriminator and the generator.
 
     Attributes:
-        discriminator: (logits of real images, logits of generated images) -> loss.
-        generator: (logits of generated images) -> loss.
-        has_targets: whether the discriminator is drawn to a target for real images, which smoothing can move.
+        discriminator_loss: (logits of real images, logits of generated images) -> loss.
+        generator_loss: (logits of generated images) -> loss.
+        has_targets: whether the discriminator loss has a target for real images, which label smoothing can change.
     """
 
-    discriminator: Callable[..., Scalar]
-    generator: Callable[[Logits], Scalar]
+    discriminator_loss: Callable[..., Scalar]
+    generator_loss: Callable[[Logits], Scalar]
     has_targets: bool = False
 
-    def smoothed(self, amount: float) -> "Objective":
-        """One-sided label smoothing (Salimans et al. 2016, https://arxiv.org/abs/1606.03498, section 3.4).
+    def with_label_smoothing(self, amount: float) -> "Objective":
+        """Apply one-sided label smoothing (Salimans et al. 2016, https://arxiv.org/abs/1606.03498, section 3.4).
 
         Args:
-            amount: how far the real images' target is moved towards the generated images' one, in [0, 1); the
-                latter stays, since to move it would draw the generator to where the data is not.
+            amount: shift of the target of real images towards that of generated images, as a fraction in [0, 1). The
+                target of generated images is unchanged: smoothing it would attract the generator to regions without
+                data.
 
         Returns:
-            The objective with the moved target.
+            The objective with the smoothed target.
 
         Raises:
-            InputError: when the amount is out of range, or the objective has no targets.
+            InputError: if the amount is out of range, or the objective has no targets.
         """
-        if not 0 <= amount < 1:
-            raise InputError(f"model.label_smoothing is {amount}; it must be at least 0 and below 1, such as 0.1")
+        check_fraction(label_smoothing=amount, note=", such as 0.1")
         if amount == 0:
             return self
         if not self.has_targets:
             raise InputError(
-                f"model.label_smoothing is {amount}, and this model's loss has no labels to smooth; set it to 0"
+                f"model.label_smoothing is {amount}, but the loss of this model has no labels to smooth; set it to 0"
             )
-        return replace(self, discriminator=partial(self.discriminator, smoothing=amount))
+        return replace(self, discriminator_loss=partial(self.discriminator_loss, smoothing=amount))
 
 
-def non_saturating_discriminator(real: Logits, fake: Logits, smoothing: float = 0.0) -> Scalar:
-    """Cross entropy of telling real from generated: E[softplus(-real)] + E[softplus(fake)]; 2 log 2 at D = 1/2.
+def non_saturating_discriminator_loss(real: Logits, fake: Logits, smoothing: float = 0.0) -> Scalar:
+    """Binary cross entropy E[softplus(-real)] + E[softplus(fake)], which is 2 log 2 at D = 1/2.
 
-    Args:
-        real: logits of real images.
-        fake: logits of generated images.
-        smoothing: real images have the target 1 - smoothing.
-
-    Returns:
-        The loss, at least 0.
+    The target of real images is ``1 - smoothing``, that of generated images is 0.
     """
     # s softplus(l) + (1 - s) softplus(-l) = softplus(-l) + s l
     return (F.softplus(-real) + smoothing * real).mean() + F.softplus(fake).mean()
 
 
-def non_saturating_generator(fake: Logits) -> Scalar:
-    """The non-saturating generator loss: E[softplus(-fake)]; log 2 at D = 1/2.
+def non_saturating_generator_loss(fake: Logits) -> Scalar:
+    """E[softplus(-fake)], which is log 2 at D = 1/2.
 
-    Its gradient does not vanish where the discriminator is sure (fake << 0), as that of log(1 - D) does.
-
-    Args:
-        fake: logits of generated images.
-
-    Returns:
-        The loss, at least 0.
+    Unlike the gradient of log(1 - D), its gradient does not vanish where the discriminator is confident (fake << 0).
     """
     return F.softplus(-fake).mean()
 
 
-def minimax_generator(fake: Logits) -> Scalar:
-    """What the discriminator maximises, minimised: E[log(1 - D)] = -E[softplus(fake)]; -log 2 at D = 1/2.
-
-    Args:
-        fake: logits of generated images.
-
-    Returns:
-        The loss, at most 0.
-    """
+def minimax_generator_loss(fake: Logits) -> Scalar:
+    """E[log(1 - D)] = -E[softplus(fake)], which is -log 2 at D = 1/2 and never positive."""
     return -F.softplus(fake).mean()
 
 
-def least_squares_discriminator(real: Logits, fake: Logits, *, a: float, b: float, smoothing: float = 0.0) -> Scalar:
-    """Half the squared distance to the targets: E[(real - b)^2] / 2 + E[(fake - a)^2] / 2.
-
-    Args:
-        real: outputs for real images.
-        fake: outputs for generated images.
-        a: target of generated images.
-        b: target of real images.
-        smoothing: how far b is moved towards a, in [0, 1).
-
-    Returns:
-        The loss, at least 0.
-    """
+def least_squares_discriminator_loss(
+    real: Logits, fake: Logits, *, a: float, b: float, smoothing: float = 0.0
+) -> Scalar:
+    """E[(real - b')^2] / 2 + E[(fake - a)^2] / 2 with the smoothed target b' = b + smoothing (a - b)."""
     target = b + smoothing * (a - b)
     return ((real - target).square().mean() + (fake - a).square().mean()) / 2
 
 
-def least_squares_generator(fake: Logits, *, c: float) -> Scalar:
-    """Half the squared distance to what the discriminator shall believe: E[(fake - c)^2] / 2.
-
-    Args:
-        fake: outputs for generated images.
-        c: the target.
-
-    Returns:
-        The loss, at least 0.
-    """
+def least_squares_generator_loss(fake: Logits, *, c: float) -> Scalar:
+    """E[(fake - c)^2] / 2."""
     return (fake - c).square().mean() / 2
 
 
-def hinge_discriminator(real: Logits, fake: Logits) -> Scalar:
-    """The hinge loss with margin 1: E[max(0, 1 - real)] + E[max(0, 1 + fake)]; 2 at real = fake = 0.
-
-    Args:
-        real: outputs for real images.
-        fake: outputs for generated images.
-
-    Returns:
-        The loss, at least 0.
-    """
+def hinge_discriminator_loss(real: Logits, fake: Logits) -> Scalar:
+    """The hinge loss with margin 1: E[max(0, 1 - real)] + E[max(0, 1 + fake)], which is 2 at real = fake = 0."""
     return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
 
 
-def wasserstein_discriminator(real: Logits, fake: Logits) -> Scalar:
-    """E[fake] - E[real]: minus the critic's estimate of the Wasserstein distance, up to its Lipschitz constant.
-
-    Args:
-        real: the critic's outputs for real images.
-        fake: its outputs for generated images.
-
-    Returns:
-        The loss, unbounded.
-    """
+def wasserstein_discriminator_loss(real: Logits, fake: Logits) -> Scalar:
+    """E[fake] - E[real]: minus the critic's estimate of the Wasserstein distance, up to its Lipschitz constant."""
     return fake.mean() - real.mean()
 
 
-def linear_generator(fake: Logits) -> Scalar:
-    """-E[fake]: the generator's side of the hinge and Wasserstein objectives.
-
-    Args:
-        fake: outputs for generated images.
-
-    Returns:
-        The loss, unbounded.
-    """
+def linear_generator_loss(fake: Logits) -> Scalar:
+    """-E[fake], the generator loss of the hinge and Wasserstein objectives."""
     return -fake.mean()
 
 
-NON_SATURATING = Objective(non_saturating_discriminator, non_saturating_generator, has_targets=True)
-MINIMAX = Objective(non_saturating_discriminator, minimax_generator, has_targets=True)
-HINGE = Objective(hinge_discriminator, linear_generator)
-WASSERSTEIN = Objective(wasserstein_discriminator, linear_generator)
+NON_SATURATING = Objective(non_saturating_discriminator_loss, non_saturating_generator_loss, has_targets=True)
+MINIMAX = Objective(non_saturating_discriminator_loss, minimax_generator_loss, has_targets=True)
+HINGE = Objective(hinge_discriminator_loss, linear_generator_loss)
+WASSERSTEIN = Objective(wasserstein_discriminator_loss, linear_generator_loss)
 
 
 def least_squares(a: float, b: float, c: float) -> Objective:
-    """The least-squares objective with targets a for generated and b for real images, and c for the generator.
+    """The least-squares objective.
 
     Args:
-        a: the discriminator's target of generated images.
-        b: its target of real images.
-        c: what the generator wants it to say.
+        a: the discriminator's target for generated images.
+        b: the discriminator's target for real images.
+        c: the generator's target for generated images.
 
     Returns:
         The objective.
     """
     return Objective(
-        partial(least_squares_discriminator, a=a, b=b), partial(least_squares_generator, c=c), has_targets=True
+        partial(least_squares_discriminator_loss, a=a, b=b),
+        partial(least_squares_generator_loss, c=c),
+        has_targets=True,
     )

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lightning_gen.errors import InputError
-from lightning_gen.networks.views import add_noise
+from lightning_gen.networks.discriminator_inputs import add_noise
 from lightning_gen.types import Images
 
 Corruption = Literal["gaussian", "masking", "salt_and_pepper"]

@@ -1,6 +1,8 @@
-"""Discriminators in parts: a body from images to features, a layer that compares the batch, and a head.
+"""Builders of generators and discriminators.
 
-logits = head(compare(body(images)), labels)
+A discriminator is head(minibatch_layer(body(images)), labels): a body from images to features, an optional layer that
+measures the diversity of the batch, and a head from features to outputs. Its input is a batch of packs: of single
+images, or of several images whose channels are concatenated.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,36 +11,36 @@ from typing import Literal
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from lightning_gen.networks.dcgan import DCGANBody, DCGANDecoder, initialise
+from lightning_gen.networks.dcgan import DCGANBody, DCGANDecoder, init_weights
 from lightning_gen.networks.minibatch import MinibatchDiscrimination, MinibatchStddev
 from lightning_gen.networks.mlp import MLPBody, MLPDecoder
-from lightning_gen.networks.norms import spectrally_normalised
+from lightning_gen.networks.norms import apply_spectral_norm
 from lightning_gen.networks.resnet import ResNetBody, ResNetGenerator
 from lightning_gen.types import ImageShape
 
-PlayerKind = Literal["mlp", "dcgan", "resnet"]
+Architecture = Literal["mlp", "dcgan", "resnet"]
 Norm = Literal["batch", "spectral", "none"]
-Comparison = Literal["none", "discrimination", "stddev"]
-Features = Float[Tensor, "judged features"]
-PackLabels = Int64[Tensor, "judged packing"]
+MinibatchLayer = Literal["none", "discrimination", "stddev"]
+Features = Float[Tensor, "packs features"]
+PackLabels = Int64[Tensor, "packs packing"]
 
 
 class LinearHead(nn.Linear):
-    """A linear layer that looks at no label."""
+    """A linear layer that ignores the labels."""
 
-    def forward(self, features: Features, labels: PackLabels | None = None) -> Float[Tensor, "judged outputs"]:
-        """Judge features."""
+    def forward(self, features: Features, labels: PackLabels | None = None) -> Float[Tensor, "packs outputs"]:
+        """Compute outputs from features."""
         return super().forward(features)
 
 
 class ProjectionHead(nn.Module):
-    """A linear layer plus the features' projection on their class: psi(f) + <V(y), f>.
+    """A linear layer plus the projection of the features on their class embedding: psi(f) + <V(y), f>.
 
-    Miyato and Koyama 2018, https://arxiv.org/abs/1802.05637, equation 3. The classes of a pack are added up.
+    Miyato and Koyama 2018, https://arxiv.org/abs/1802.05637, equation 3. The embeddings of a pack's labels are summed.
 
     Args:
-        features: inputs.
-        num_classes: how many classes there are.
+        features: number of input features.
+        num_classes: number of classes.
     """
 
     def __init__(self, features: int, num_classes: int) -> None:
@@ -48,113 +50,105 @@ class ProjectionHead(nn.Module):
         nn.init.xavier_uniform_(self.linear.weight)
         nn.init.xavier_uniform_(self.classes.weight)
 
-    def forward(self, features: Features, labels: PackLabels) -> Float[Tensor, "judged 1"]:
-        """Judge features as those of images of these classes."""
+    def forward(self, features: Features, labels: PackLabels) -> Float[Tensor, "packs 1"]:
+        """Compute the logit of each pack."""
         return self.linear(features) + (self.classes(labels).sum(1) * features).sum(1, keepdim=True)
 
 
 class Discriminator(nn.Module):
-    """Body, comparison with the rest of the batch, head.
+    """A body, a minibatch layer and a head.
 
     Args:
-        body: images to features.
-        compare: features to features in the light of the other images of the batch.
-        head: features and labels to outputs, logits first.
+        body: module from images to features.
+        minibatch_layer: module from features to features that depend on the whole batch, or the identity.
+        head: module from features and labels to outputs, the logit first.
     """
 
-    def __init__(self, body: nn.Module, compare: nn.Module, head: nn.Module) -> None:
+    def __init__(self, body: nn.Module, minibatch_layer: nn.Module, head: nn.Module) -> None:
         super().__init__()
-        self.body, self.compare, self.head = body, compare, head
+        # the attribute names are part of the checkpoint format
+        self.body, self.compare, self.head = body, minibatch_layer, head
 
     def forward(
-        self, images: Float[Tensor, "judged channels height width"], labels: PackLabels | None = None
-    ) -> Float[Tensor, "judged outputs"]:
-        """Judge images, or packs of them as one image each, with the classes of each where the head asks for them."""
+        self, images: Float[Tensor, "packs channels height width"], labels: PackLabels | None = None
+    ) -> Float[Tensor, "packs outputs"]:
+        """Compute the outputs of each pack; the labels are required by a conditional head only."""
         return self.head(self.compare(self.body(images)), labels)
 
 
 def make_discriminator(
-    kind: PlayerKind,
+    architecture: Architecture,
     image_shape: ImageShape,
     hidden: Sequence[int],
     width: int,
     norm: Norm,
-    compare: Comparison,
-    head: Callable[[int], nn.Module],
+    minibatch: MinibatchLayer,
+    make_head: Callable[[int], nn.Module],
 ) -> Discriminator:
-    """Put a discriminator together.
+    """Build a discriminator.
 
     Args:
-        kind: its architecture.
-        image_shape: (channels, height, width) of what it is shown.
-        hidden: widths of an MLP's layers from the image's side.
-        width: channels of a convolutional network next to the image.
-        norm: ``batch`` for BatchNorm, ``spectral`` to bound every layer's largest singular value to 1, or ``none``.
-        compare: ``discrimination`` (Salimans et al. 2016) or ``stddev`` (Karras et al. 2018) takes the other images of
-            the batch into account; ``none`` does not.
-        head: makes the head for a number of features.
+        architecture: ``mlp``, ``dcgan`` or ``resnet``.
+        image_shape: (channels, height, width) of the input, i.e. of a pack with its condition.
+        hidden: widths of an MLP's layers, from the input to the features.
+        width: number of channels of a convolutional network next to the image.
+        norm: ``batch`` for BatchNorm, ``spectral`` for spectral normalisation of every layer, or ``none``.
+        minibatch: ``discrimination`` (Salimans et al. 2016), ``stddev`` (Karras et al. 2018) or ``none``.
+        make_head: function from the number of features to the head.
 
     Returns:
         The discriminator.
 
     Raises:
-        InputError: when the architecture cannot take images of this size.
+        InputError: if the architecture does not support the image size.
     """
     body: MLPBody | DCGANBody | ResNetBody
-    if kind == "mlp":
+    if architecture == "mlp":
         body = MLPBody(image_shape, hidden, norm == "batch")
-    elif kind == "dcgan":
+    elif architecture == "dcgan":
         body = DCGANBody(image_shape, width, norm == "batch")
     else:
         body = ResNetBody(image_shape, width, norm == "batch")
-    comparison, features = make_comparison(compare, body.features)
-    network = Discriminator(body, comparison, head(features))
-    if kind == "dcgan":
-        network.head.apply(initialise)
+    minibatch_layer, features = make_minibatch_layer(minibatch, body.features)
+    network = Discriminator(body, minibatch_layer, make_head(features))
+    if architecture == "dcgan":
+        network.head.apply(init_weights)
     if norm == "spectral":
-        spectrally_normalised(network)
+        apply_spectral_norm(network)
     return network
 
 
-def make_comparison(kind: Comparison, features: int) -> tuple[nn.Module, int]:
-    """Build the layer that compares the images of a batch.
-
-    Args:
-        kind: which.
-        features: its inputs.
-
-    Returns:
-        The layer and the number of its outputs.
-    """
+def make_minibatch_layer(kind: MinibatchLayer, features: int) -> tuple[nn.Module, int]:
+    """Build a minibatch layer for a number of input features; returns the layer and its number of output features."""
     if kind == "discrimination":
         layer = MinibatchDiscrimination(features)
-        return layer, layer.outputs
+        return layer, layer.out_features
     if kind == "stddev":
         return MinibatchStddev(), features + 1
     return nn.Identity(), features
 
 
 def make_generator(
-    kind: PlayerKind, latent_dim: int, image_shape: ImageShape, hidden: Sequence[int], width: int
+    architecture: Architecture, latent_dim: int, image_shape: ImageShape, hidden: Sequence[int], width: int
 ) -> nn.Sequential:
-    """Build a generator: latents (batch, latent_dim) to images in [-1, 1].
+    """Build a generator from latents (batch, latent_dim) to images in [-1, 1].
 
     Args:
-        kind: its architecture.
-        latent_dim: its inputs.
+        architecture: ``mlp``, ``dcgan`` or ``resnet``.
+        latent_dim: number of inputs.
         image_shape: (channels, height, width).
-        hidden: widths of an MLP's layers from the image's side.
-        width: channels of a convolutional network next to the image.
+        hidden: widths of an MLP's hidden layers, from the image to the latents.
+        width: number of channels of a convolutional network next to the image.
 
     Returns:
         The generator.
 
     Raises:
-        InputError: when the architecture cannot make images of this size.
+        InputError: if the architecture does not support the image size.
     """
-    if kind == "mlp":
+    if architecture == "mlp":
         network: nn.Module = MLPDecoder(latent_dim, image_shape, hidden)
-    elif kind == "dcgan":
+    elif architecture == "dcgan":
         network = DCGANDecoder(latent_dim, image_shape, width)
     else:
         network = ResNetGenerator(latent_dim, image_shape, width)

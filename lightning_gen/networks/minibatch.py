@@ -1,15 +1,15 @@
-"""Layers that let a discriminator see the variety of a batch, so that a generator cannot repeat one image.
+"""Discriminator layers that measure the diversity of a batch, so that it detects mode collapse of the generator.
 
 Minibatch discrimination (Salimans et al. 2016, https://arxiv.org/abs/1606.03498, section 3.2) compares learned
-projections M_i = T f(x_i) of images pair by pair:
+projections M_i = T f(x_i) of all pairs of images:
 
     c_b(x_i, x_j) = exp(-|M_i,b - M_j,b|_1),    o(x_i)_b = sum_j c_b(x_i, x_j)
 
 The minibatch standard deviation (Karras et al. 2018, https://arxiv.org/abs/1710.10196, section 3) has no parameters: it
 appends the standard deviation over images, averaged over all features.
 
-Both let what is said of an image depend on its batch-mates: a loss that takes one image at a time (the gradient penalty
-of WGAN-GP) no longer means what it meant.
+With either layer the logit of an image depends on the other images of the batch. The gradient penalty of WGAN-GP
+assumes that it does not.
 """
 
 import math
@@ -19,84 +19,68 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 EPSILON = 1e-8
-"""Under the root of the variance, where its slope at 0 would be infinite."""
+"""Added to the variance, because the derivative of the square root at 0 is infinite."""
 
 
 class MinibatchDiscrimination(nn.Module):
-    """Appends to each image's features its likeness to the other images of the batch, in [0, batch - 1] each.
+    """Appends to the features of each image its similarity to the other images of the batch, in [0, batch - 1].
 
-    The image itself is left out of the sum: its term is exp(0) = 1 for whatever image, which the next layer's bias
-    would have to take away. So an image alone is given zeros. The sum grows with the batch, as in the paper: train and
-    evaluate with batches of one size.
+    The term j = i is omitted: it is always exp(0) = 1. The similarity of a single image is therefore 0. The sum grows
+    with the batch, as in the paper: use the same batch size for training and evaluation.
 
-    The paper leaves T's initial values open; here they are N(0, 1 / (dim^2 features)), for which features of unit
-    variance begin at distances |M_i,b - M_j,b|_1 of about 1, where exp has a slope.
+    The paper does not specify the initialisation of T. Here it is N(0, 1 / (kernel_dim^2 in_features)): features of
+    unit variance initially have distances |M_i,b - M_j,b|_1 of about 1, where the gradient of exp does not vanish.
 
     Args:
-        features: inputs.
-        kernels: comparisons, each with a projection of its own (B in the paper).
-        dim: length of each projection (C in the paper).
+        in_features: number of input features.
+        num_kernels: number of similarities (B in the paper), each with its own projection.
+        kernel_dim: dimension of each projection (C in the paper).
 
     Attributes:
-        outputs: features + kernels.
+        out_features: in_features + num_kernels.
     """
 
-    def __init__(self, features: int, kernels: int = 50, dim: int = 5) -> None:
+    def __init__(self, in_features: int, num_kernels: int = 50, kernel_dim: int = 5) -> None:
         super().__init__()
-        self.outputs = features + kernels
-        self.kernels, self.dim = kernels, dim
-        self.projection = nn.Linear(features, kernels * dim, bias=False)
-        nn.init.normal_(self.projection.weight, std=1 / (dim * math.sqrt(features)))
+        self.out_features = in_features + num_kernels
+        self.num_kernels, self.kernel_dim = num_kernels, kernel_dim
+        self.projection = nn.Linear(in_features, num_kernels * kernel_dim, bias=False)
+        nn.init.normal_(self.projection.weight, std=1 / (kernel_dim * math.sqrt(in_features)))
 
-    def forward(self, features: Float[Tensor, "batch features"]) -> Float[Tensor, "batch outputs"]:
-        """Append likenesses.
-
-        Args:
-            features: (batch, features).
-
-        Returns:
-            (batch, features + kernels), in the type of the features.
-        """
-        projections = _at_least_float32(self.projection(features)).unflatten(1, (self.kernels, self.dim))
-        # not torch.cdist: a penalty on gradients differentiates twice, and cdist's gradient cannot be
-        distances = (projections[:, None] - projections[None]).abs().sum(-1)  # (batch, batch, kernels)
+    def forward(self, features: Float[Tensor, "batch in_features"]) -> Float[Tensor, "batch out_features"]:
+        """Append similarities, computed in float32 or wider, to the features."""
+        projections = _at_least_float32(self.projection(features)).unflatten(1, (self.num_kernels, self.kernel_dim))
+        # not torch.cdist: gradient penalties need second derivatives, which cdist does not have
+        distances = (projections[:, None] - projections[None]).abs().sum(-1)  # (batch, batch, num_kernels)
         others = ~torch.eye(len(features), dtype=torch.bool, device=features.device)
-        likeness = ((-distances).exp() * others[:, :, None]).sum(1)  # (batch, kernels)
-        return torch.cat([features, likeness.to(features.dtype)], dim=1)
+        similarities = ((-distances).exp() * others[:, :, None]).sum(1)  # (batch, num_kernels)
+        return torch.cat([features, similarities.to(features.dtype)], dim=1)
 
 
 class MinibatchStddev(nn.Module):
     """Appends one channel: the standard deviation over a group of images, averaged over channels and positions.
 
-    For images i of a group of n, features k of K, and mean m_k over the group:
+    For the images i = 1..n of a group, features k = 1..K, and the mean m_k over the group:
 
         s = 1 / K sum_k sqrt(1 / n sum_i (x_ik - m_k)^2 + 1e-8)
 
-    Groups are runs of images that stand side by side in the batch. Their size is the largest divisor of the batch that
-    is not above ``group``, so that every batch can be parted; where that is 1 (a prime batch above ``group``), s is
-    1e-4 and says nothing.
+    A group consists of consecutive images. Its size n is the largest divisor of the batch size up to ``group_size``. If
+    n = 1 (e.g. for a prime batch size above ``group_size``), s is the constant 1e-4.
 
     Args:
-        group: the most images of a group, at least 1.
+        group_size: the maximum number of images per group, at least 1.
     """
 
-    def __init__(self, group: int = 4) -> None:
+    def __init__(self, group_size: int = 4) -> None:
         super().__init__()
-        self.group = group
+        self.group_size = group_size
 
     def forward(
         self, features: Float[Tensor, "batch channels *spatial"]
     ) -> Float[Tensor, "batch channels_and_one *spatial"]:
-        """Append the standard deviation.
-
-        Args:
-            features: (batch, channels) or maps of (batch, channels, height, width).
-
-        Returns:
-            One channel more, the same value for all positions and all images of a group, computed in float32 or wider.
-        """
+        """Append the standard deviation, computed in float32 or wider; it is equal for all images of a group."""
         batch, _, *spatial = features.shape
-        size = next(n for n in range(min(self.group, batch), 0, -1) if batch % n == 0)
+        size = next(n for n in range(min(self.group_size, batch), 0, -1) if batch % n == 0)
         groups = _at_least_float32(features).reshape(batch // size, size, -1)  # (groups, size, K)
         variances = (groups - groups.mean(1, keepdim=True)).square().mean(1)  # (groups, K)
         deviations = (variances + EPSILON).sqrt().mean(1).repeat_interleave(size)  # (batch,)

@@ -1,4 +1,4 @@
-"""Normalisation of activations by class, and of weights by their largest singular value.
+"""Conditional batch normalisation and spectral normalisation.
 
 Conditional BatchNorm (Dumoulin et al. 2017, https://arxiv.org/abs/1610.07629; de Vries et al. 2017,
 https://arxiv.org/abs/1707.00683; in GANs Miyato and Koyama 2018, https://arxiv.org/abs/1802.05637), for class
@@ -6,8 +6,8 @@ weights y:
 
     h = (y G) (x - E x) / sqrt(Var x + eps) + y B
 
-Spectral normalisation (Miyato et al. 2018, https://arxiv.org/abs/1802.05957), equation 8, with the largest singular
-value estimated by one step of the power method a forward pass (algorithm 1):
+Spectral normalisation (Miyato et al. 2018, https://arxiv.org/abs/1802.05957), equation 8, where the largest singular
+value is estimated by one power iteration per forward pass (algorithm 1):
 
     W_SN = W / sigma(W),    sigma(W) = max_h |W h| / |h| ~ u^T W v
 """
@@ -20,17 +20,19 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import _SpectralNorm
 
-Network = TypeVar("Network", bound=nn.Module)
+from lightning_gen.types import Classes
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 class ConditionalBatchNorm(nn.Module):
-    """BatchNorm whose gain and bias belong to a class: y G and y B with G = 1 and B = 0 at first.
+    """BatchNorm with a gain and a bias per class: y G and y B, initially G = 1 and B = 0.
 
-    The normalisation is an ``nn.BatchNorm2d`` of its own, so that conversion to SyncBatchNorm finds it.
+    The statistics are those of a submodule ``nn.BatchNorm2d``, which ``convert_sync_batchnorm`` replaces.
 
     Args:
-        channels: channels of the maps.
-        num_classes: classes.
+        channels: number of channels.
+        num_classes: number of classes.
     """
 
     def __init__(self, channels: int, num_classes: int) -> None:
@@ -40,50 +42,35 @@ class ConditionalBatchNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(num_classes, channels))
 
     def forward(
-        self, maps: Float[Tensor, "batch channels height width"], classes: Float[Tensor, "batch num_classes"]
+        self, maps: Float[Tensor, "batch channels height width"], classes: Classes
     ) -> Float[Tensor, "batch channels height width"]:
-        """Normalise maps.
-
-        Args:
-            maps: (batch, channels, height, width).
-            classes: each image's weights over the classes, one-hot or a mixture, in [0, 1] with sum 1.
-
-        Returns:
-            Maps of the same shape.
-        """
+        """Normalise feature maps, given class weights in [0, 1] with sum 1 for each image."""
         gain, bias = classes @ self.gain, classes @ self.bias
         return gain[:, :, None, None] * self.norm(maps) + bias[:, :, None, None]
 
 
 class _Float32SpectralNorm(_SpectralNorm):
-    """PyTorch's spectral normalisation, kept out of autocast.
+    """PyTorch's spectral normalisation with autocast disabled.
 
-    Autocast would run the power method's matrix-vector products in half precision: sigma would be off by parts in a
-    thousand, and u and v, which live on from step to step, would be rounded each time.
+    Under autocast, the matrix-vector products of the power iteration would run in half precision: sigma would have a
+    relative error of about 1e-3, and u and v, which persist between steps, would be rounded in each step.
     """
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Divide a weight by its largest singular value.
-
-        Args:
-            weight: a layer's weight.
-
-        Returns:
-            The normalised weight, of the same shape and type.
-        """
+        """The weight divided by its largest singular value."""
         with torch.autocast(weight.device.type, enabled=False):
             return super().forward(weight)
 
 
-def spectrally_normalised(network: Network) -> Network:
-    """Divide the weight of every linear, convolutional and embedding layer by its largest singular value, for good.
+def apply_spectral_norm(network: Module) -> Module:
+    """Apply spectral normalisation to the weight of every linear, convolutional and embedding layer, in place.
 
-    A weight is a matrix of (outputs, all else), transposed convolutions included. Whatever draws initial weights must
-    have run before; the power method starts with 15 steps here and takes one with each forward pass in training mode,
-    none in evaluation mode. Layers that are normalised already are left alone.
+    A weight is reshaped to a matrix (outputs, all other dimensions), also in transposed convolutions. The weights must
+    be initialised before: the power iteration starts here with 15 steps. It takes one step per forward pass in training
+    mode and none in evaluation mode. Layers that are already parametrised are unchanged.
 
     Args:
-        network: the network; it is changed in place.
+        network: the network to change.
 
     Returns:
         The same network.
@@ -92,6 +79,6 @@ def spectrally_normalised(network: Network) -> Network:
         if not isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d | nn.Embedding):
             continue
         if not parametrize.is_parametrized(layer, "weight"):
-            outputs = 1 if isinstance(layer, nn.ConvTranspose2d) else 0
-            parametrize.register_parametrization(layer, "weight", _Float32SpectralNorm(layer.weight, dim=outputs))
+            output_dim = 1 if isinstance(layer, nn.ConvTranspose2d) else 0
+            parametrize.register_parametrization(layer, "weight", _Float32SpectralNorm(layer.weight, dim=output_dim))
     return network

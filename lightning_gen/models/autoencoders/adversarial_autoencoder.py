@@ -85,13 +85,13 @@ class AdversarialAutoencoder(DeterministicModule, HeldOutLoss, LatentSampling, A
     def discriminator_loss(self, batch: Batch, fakes: Latents) -> Loss:
         """Cross entropy of prior latents against encoded images."""
         real, fake = self.logits(self.latents_for(batch)), self.logits(fakes)
-        total = NON_SATURATING.discriminator(real, fake)
+        total = NON_SATURATING.discriminator_loss(real, fake)
         return Loss(total, {"discriminator": total, "real_logit": real.mean(), "fake_logit": fake.mean()})
 
     def generator_loss(self, batch: Batch, fakes: Latents) -> Loss:
         """Mean squared error over pixels of images in [-1, 1], plus the weighted adversarial loss of the encoder."""
         reconstruction = F.mse_loss(self.network.decode(fakes), batch.images)
-        adversarial = NON_SATURATING.generator(self.logits(fakes))
+        adversarial = NON_SATURATING.generator_loss(self.logits(fakes))
         total = reconstruction + self.adversarial_weight * adversarial
         return Loss(total, {"generator": adversarial, "reconstruction": reconstruction})
 

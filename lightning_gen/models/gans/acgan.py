@@ -52,7 +52,7 @@ class ACGAN(ConditionalLatentSampling, LatentGAN):
         assert batch.labels is not None  # latents_for rejects a batch without labels
         real, real_classes = self.logits_and_class_scores(batch.images, batch.labels)
         fake, fake_classes = self.logits_and_class_scores(fakes, batch.labels)
-        source = self.objective.discriminator(real, fake)
+        source = self.objective.discriminator_loss(real, fake)
         real_class, fake_class = (F.cross_entropy(classes, batch.labels) for classes in (real_classes, fake_classes))
         terms = {"discriminator": source, "real_logit": real.mean(), "fake_logit": fake.mean()}
         terms |= {"real_class": real_class, "fake_class": fake_class}
@@ -62,6 +62,6 @@ class ACGAN(ConditionalLatentSampling, LatentGAN):
         """Adversarial loss plus classification loss of the requested classes."""
         assert batch.labels is not None
         fake, classes = self.logits_and_class_scores(fakes, batch.labels)
-        source = self.objective.generator(fake)
+        source = self.objective.generator_loss(fake)
         total = source + self.class_weight * F.cross_entropy(classes, batch.labels)
         return Loss(total, {"generator": source})

@@ -7,7 +7,7 @@ from torch import Tensor
 from lightning_gen.losses.adversarial import NON_SATURATING
 from lightning_gen.models.gans.latent_gan import LatentGAN
 from lightning_gen.models.latents import ConditionalLatentSampling, check_num_classes
-from lightning_gen.networks.views import label_planes
+from lightning_gen.networks.discriminator_inputs import label_planes
 from lightning_gen.types import Images, ImageShape, Labels
 
 

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from lightning_gen.losses.adversarial import MINIMAX, NON_SATURATING
 from lightning_gen.models.gans.latent_gan import LatentGAN
-from lightning_gen.networks.discriminator import Norm, PlayerKind
+from lightning_gen.networks.discriminator import Architecture, Norm
 from lightning_gen.types import ImageShape
 
 
@@ -27,7 +27,7 @@ class GAN(LatentGAN):
         self,
         image_shape: ImageShape,
         loss: Literal["non_saturating", "minimax"] = "non_saturating",
-        network: PlayerKind = "mlp",
+        network: Architecture = "mlp",
         discriminator_norm: Norm = "none",
         **kwargs: Any,
     ) -> None:

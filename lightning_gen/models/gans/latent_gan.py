@@ -26,14 +26,14 @@ from lightning_gen.models.adversarial import AdversarialModule
 from lightning_gen.models.latents import LatentSampling
 from lightning_gen.networks.augment import Augmentation, diff_augment
 from lightning_gen.networks.discriminator import (
-    Comparison,
+    Architecture,
     LinearHead,
+    MinibatchLayer,
     Norm,
-    PlayerKind,
     make_discriminator,
     make_generator,
 )
-from lightning_gen.networks.views import add_noise, pack
+from lightning_gen.networks.discriminator_inputs import add_noise, pack
 from lightning_gen.types import Batch, Images, ImageShape, Labels, Latents, Loss
 
 
@@ -74,7 +74,7 @@ class LatentGAN(LatentSampling, AdversarialModule[nn.Module]):
         self,
         objective: Objective,
         image_shape: ImageShape,
-        network: PlayerKind = "dcgan",
+        network: Architecture = "dcgan",
         latent_dim: int = 100,
         width: int = 64,
         hidden: tuple[int, ...] = (256, 128),
@@ -83,7 +83,7 @@ class LatentGAN(LatentSampling, AdversarialModule[nn.Module]):
         discriminator_lr: float = 2e-4,
         beta1: float = 0.5,
         beta2: float = 0.999,
-        minibatch: Comparison = "none",
+        minibatch: MinibatchLayer = "none",
         packing: int = 1,
         instance_noise: float = 0.0,
         instance_noise_images: int | None = None,
@@ -94,8 +94,8 @@ class LatentGAN(LatentSampling, AdversarialModule[nn.Module]):
         super().__init__(image_shape=image_shape, **kwargs)
         check_at_least(1, packing=packing, instance_noise_images=instance_noise_images)
         check_at_least(0, instance_noise=instance_noise)
-        self.objective = objective.smoothed(label_smoothing)
-        self.architecture: PlayerKind = network
+        self.objective = objective.with_label_smoothing(label_smoothing)
+        self.architecture: Architecture = network
         self.latent_dim, self.width, self.hidden = latent_dim, width, hidden
         self.discriminator_norm, self.minibatch, self.packing = discriminator_norm, minibatch, packing
         self.generator_lr, self.discriminator_lr, self.betas = generator_lr, discriminator_lr, (beta1, beta2)
@@ -183,12 +183,12 @@ class LatentGAN(LatentSampling, AdversarialModule[nn.Module]):
     def discriminator_loss(self, batch: Batch, fakes: Images) -> Loss:
         """The objective's discriminator loss."""
         real, fake = self.logits(batch.images, batch.labels), self.logits(fakes, batch.labels)
-        total = self.objective.discriminator(real, fake)
+        total = self.objective.discriminator_loss(real, fake)
         return Loss(total, {"discriminator": total, "real_logit": real.mean(), "fake_logit": fake.mean()})
 
     def generator_loss(self, batch: Batch, fakes: Images) -> Loss:
         """The objective's generator loss."""
-        total = self.objective.generator(self.logits(fakes, batch.labels))
+        total = self.objective.generator_loss(self.logits(fakes, batch.labels))
         return Loss(total, {"generator": total})
 
     def decode(self, latents: Latents) -> Images:

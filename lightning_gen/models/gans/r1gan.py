@@ -4,7 +4,7 @@ from typing import Any
 
 from lightning_gen.checks import check_at_least
 from lightning_gen.losses.adversarial import NON_SATURATING
-from lightning_gen.losses.penalties import r1
+from lightning_gen.losses.penalties import r1_penalty
 from lightning_gen.models.gans.latent_gan import LatentGAN
 from lightning_gen.networks.discriminator import Norm
 from lightning_gen.types import Batch, Images, ImageShape, Loss
@@ -54,5 +54,5 @@ class R1GAN(LatentGAN):
 
     def discriminator_penalty(self, batch: Batch, fakes: Images) -> Loss:
         """R1: the mean squared gradient at the batch's images."""
-        penalty = r1(lambda images: self.logits(images, batch.labels), batch.images)
+        penalty = r1_penalty(lambda images: self.logits(images, batch.labels), batch.images)
         return Loss(self.gamma / 2 * penalty, {"r1": penalty})

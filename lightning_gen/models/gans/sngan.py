@@ -4,7 +4,7 @@ from typing import Any
 
 from lightning_gen.losses.adversarial import HINGE
 from lightning_gen.models.gans.latent_gan import LatentGAN
-from lightning_gen.networks.discriminator import Norm, PlayerKind
+from lightning_gen.networks.discriminator import Architecture, Norm
 from lightning_gen.types import ImageShape
 
 
@@ -25,7 +25,7 @@ class SNGAN(LatentGAN):
     def __init__(
         self,
         image_shape: ImageShape,
-        network: PlayerKind = "resnet",
+        network: Architecture = "resnet",
         discriminator_norm: Norm = "spectral",
         latent_dim: int = 128,
         n_critic: int = 5,

@@ -57,10 +57,10 @@ class UnrolledGAN(LatentGAN):
 
         adam = DifferentiableAdam(self.discriminator, self.discriminator_optimizer, self.discriminator_lr, self.betas)
         for _ in range(self.unrolled_steps):
-            loss = self.objective.discriminator(logits(batch.images), logits(fakes))
+            loss = self.objective.discriminator_loss(logits(batch.images), logits(fakes))
             gradients = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
             weights = adam.step(weights, dict(zip(weights, gradients, strict=True)))
-        total = self.objective.generator(logits(fakes))
+        total = self.objective.generator_loss(logits(fakes))
         return Loss(total, {"generator": total})
 
 
