@@ -66,14 +66,13 @@ class Discriminator(nn.Module):
 
     def __init__(self, body: nn.Module, minibatch_layer: nn.Module, head: nn.Module) -> None:
         super().__init__()
-        # the attribute names are part of the checkpoint format
-        self.body, self.compare, self.head = body, minibatch_layer, head
+        self.body, self.minibatch_layer, self.head = body, minibatch_layer, head
 
     def forward(
         self, images: Float[Tensor, "packs channels height width"], labels: PackLabels | None = None
     ) -> Float[Tensor, "packs outputs"]:
         """Compute the outputs of each pack; the labels are required by a conditional head only."""
-        return self.head(self.compare(self.body(images)), labels)
+        return self.head(self.minibatch_layer(self.body(images)), labels)
 
 
 def make_discriminator(
