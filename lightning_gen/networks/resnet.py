@@ -12,10 +12,10 @@ the image:
      128    16, 16 8 4 2 1                              1 2 4 8 16 | 16      table 6: width 64
 
 Up to 32 pixels, the number of channels is constant. From 64 pixels on, it doubles whenever the side is halved, up to 16
-times the width. The paper has no tables for 16 and 64 pixels: 16 has one block fewer than 32, and 64 one block fewer than
-128, which makes its discriminator the one of the paper for 48 pixels. The first block of a discriminator has no ReLU
-before its first convolution. The 3 x 3 convolutions of residuals are initialised from Xavier's uniform distribution with
-gain sqrt(2), all other layers with gain 1, and biases with 0.
+times the width. The paper has no tables for 16 and 64 pixels: 16 has one block fewer than 32, and 64 one block fewer
+than 128, which makes its discriminator the one of the paper for 48 pixels. The first block of a discriminator has no
+ReLU before its first convolution. The 3 x 3 convolutions of residuals are initialised from Xavier's uniform
+distribution with gain sqrt(2), all other layers with gain 1, and biases with 0.
 """
 
 import math
