@@ -13,7 +13,7 @@ import lightning_gen.models
 
 MODEL_ERRORS = {
     r"Expected a dot import path string: (\S+)": r"there is no model \1",
-    r"Problem with given class_path (.+?)(?: - Expected a <class.*)?$": r"cannot import the model \1",
+    r"Problem with given class_path (.+?)(?: - Expected a <class.*)?$": r"cannot create the model \1",
     r"Expected an instantiatable class, but .*is abstract": "the model is an abstract base class",
     r"Import path does not correspond to a subclass of GenerativeModule": "the model is not a GenerativeModule",
     r'"(\S+)" is not a subclass of GenerativeModule': r"\1 is not a GenerativeModule",

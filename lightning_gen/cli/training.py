@@ -15,6 +15,7 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 
+import lightning_gen.models
 from lightning_gen.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from lightning_gen.callbacks.fidelity import Fidelity
 from lightning_gen.callbacks.grids import ReconstructionGrid, SampleGrid
@@ -164,6 +165,9 @@ class TrainingCLI(LightningCLI):
     # one that can add arguments of that method: `weights_only=True` loads a checkpoint without running code from it.
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
+        if not hasattr(self.model, "network"):
+            names = ", ".join(lightning_gen.models.__all__)
+            raise InputError(f"{type(self.model).__name__} has no network: use a model; the models are {names}")
         check_likelihood(self.model, self.datamodule)
         ckpt_path = self.config[subcommand].ckpt_path
         if ckpt_path:
