@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from itertools import pairwise
 from typing import Any, get_args, get_origin, get_type_hints
@@ -37,12 +37,21 @@ def run_function(function: Callable[..., None], name: str, args: Sequence[str]) 
     """
     kinds = get_type_hints(function)
     groups = {argument: kind for argument, kind in kinds.items() if isinstance(kind, type) and is_dataclass(kind)}
-    values, options = parse_options(function, name, args, tuple(groups.values()), skip=set(groups))
+    defaults: dict[str, Any] = {}
+    for argument, kind in groups.items():
+        default = inspect.signature(function).parameters[argument].default
+        defaults |= vars(default) if isinstance(default, kind) else {}
+    values, options = parse_options(function, name, args, tuple(groups.values()), set(groups), defaults)
     function(**options, **dict(zip(groups, values, strict=True)))
 
 
 def parse_options(
-    function: Callable[..., Any], name: str, args: Sequence[str], groups: Sequence[type], skip: Collection[str] = ()
+    function: Callable[..., Any],
+    name: str,
+    args: Sequence[str],
+    groups: Sequence[type],
+    skip: Collection[str] = (),
+    defaults: Mapping[str, Any] | None = None,
 ) -> tuple[list[Any], dict[str, Any]]:
     """Parse the options of a command: the fields of dataclasses, and the arguments of a function.
 
@@ -52,6 +61,7 @@ def parse_options(
         args: the command's options.
         groups: dataclasses whose fields are options.
         skip: arguments of the function that are no options.
+        defaults: defaults that replace those of the dataclasses' fields.
 
     Returns:
         An instance of each dataclass, and the function's arguments by name.
@@ -66,6 +76,7 @@ def parse_options(
     for group in groups:
         parser.add_class_arguments(group, as_group=False)
         kinds |= get_type_hints(group)
+    parser.set_defaults(dict(defaults or {}))
     lists = {f"--{argument}" for argument, kind in kinds.items() if is_list(kind)}
     switches = {f"--{argument}" for argument, kind in kinds.items() if kind is bool}
     options = parser.parse_args(join_values(args, lists, switches)).as_dict()
