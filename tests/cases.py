@@ -1,4 +1,4 @@
-"""One row a model: what the battery in test_models.py builds, and what it expects of it."""
+"""One row per model: the variants that the battery in test_models.py builds, and what it expects of them."""
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,4 +1,4 @@
-"""What several test files share."""
+"""Helpers shared by several test files."""
 
 import os
 from collections.abc import Iterator

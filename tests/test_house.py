@@ -1,4 +1,4 @@
-"""The shape of the house: imports run one way, and a model stands alone."""
+"""Import contracts, and the independence of model files from each other."""
 
 import ast
 from pathlib import Path

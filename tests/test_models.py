@@ -1,4 +1,4 @@
-"""The battery that every model passes: one row of cases.py, every check."""
+"""The battery of tests that every model passes: every check for every row of cases.py."""
 
 from pathlib import Path
 
@@ -117,6 +117,24 @@ def test_making_images_leaves_modes_and_the_running_statistics_alone(case, varia
     output(model)
     assert [module.training for module in model.modules()] == modes
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+
+
+@battery
+def test_the_network_is_a_plain_module_and_the_average_a_copy_of_it(case, variant):
+    model, _ = fitted(case, variant)
+    assert not any(isinstance(module, pl.LightningModule) for module in model.network.modules())
+    again = case.build(variant).network
+    again.load_state_dict(model.network.state_dict())
+    modes = [module.training for module in model.modules()]
+    with model.inference_network() as network:
+        assert network is (model.ema.module if model.ema else model.network)
+        assert type(network) is type(again)
+        assert not any(module.training for module in network.modules())
+        assert not torch.is_grad_enabled()
+    assert [module.training for module in model.modules()] == modes
+    model.use_ema = False
+    with model.inference_network() as network:
+        assert network is model.network
 
 
 @battery

@@ -135,7 +135,7 @@ def inpaint(
     inpainted = torch.cat(parts, 1)  # (draws, N, C, H, W)
     unknown = ~known.expand_as(truth)
     baseline = torch.stack([masked_error(mean_colour(truth, known), truth, unknown)])
-    errors = torch.stack([masked_error(drawn.double(), truth, unknown) for drawn in inpainted])
+    errors = torch.stack([masked_error(sample.double(), truth, unknown) for sample in inpainted])
     numbers: dict[str, Any] = {
         "num": num,
         "split": split,
@@ -150,7 +150,7 @@ def inpaint(
     if draws > 1:
         numbers["spread"] = inpainted.double().div(255).var(0)[unknown].mean().sqrt().item()
     rows = {"original": truth, "known": torch.where(known, truth, HOLE_GREY)}
-    rows |= {f"draw {draw + 1}": drawn for draw, drawn in enumerate(inpainted)}
+    rows |= {f"draw {draw + 1}": sample for draw, sample in enumerate(inpainted)}
     return Findings(
         table([[strip(row[:shown])] for row in rows.values()], list(rows)),
         numbers,

@@ -13,7 +13,7 @@ from lightning_gen.types import Images, ImageShape, Labels, Latents
 
 
 class DeterministicModule(GenerativeModule[EncoderDecoder]):
-    """Base class of deterministic autoencoders, whatever regularises their latents.
+    """Base class of deterministic autoencoders; a model adds the regularisation of its latents.
 
     It precedes the training base class (:class:`DescentModule` or :class:`AdversarialModule`) and
     :class:`LatentSampling` among the bases of a model. A latent depends on its image alone, so labels are ignored.

@@ -41,8 +41,8 @@ class LatentGAN(LatentSampling, AdversarialModule[nn.Module]):
     """Base class of GANs: a generator from standard normal latents to images, and a discriminator of images.
 
     The network object is the generator. After ``super().__init__``, a model builds both players with
-    :meth:`make_generator` and :meth:`make_discriminator`. Latents are standard normal, whatever distribution the paper
-    used.
+    :meth:`make_generator` and :meth:`make_discriminator`. Latents are standard normal, also for
+    papers that use another distribution.
 
     Args:
         objective: losses of the discriminator and the generator; passed by the model.
