@@ -156,7 +156,7 @@ def inpaint(
         numbers,
         summary=(
             f"{numbers['unknown']:.0%} of each of {num} images of {split} inpainted by "
-            f"{describe_sampling(model.sampling)}; segments of {jump} steps, {resamples} times each",
+            f"{describe_sampling(model.sampling)}, jump {jump}, resamples {resamples}",
             f"PSNR of the unknown pixels {numbers['psnr_inpainted']:.2f} dB, of the mean colour "
             f"{numbers['psnr_mean_colour']:.2f} dB",
         ),

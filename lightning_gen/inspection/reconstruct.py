@@ -69,7 +69,7 @@ def add_noise_and_denoise(
         noise_levels.append(noise_level(make_timestep(model.process, start)))
         psnrs.append(psnr(mse(again, truth).item()))
         rows += [noisy, again]
-        heads += [f"{noise_levels[-1]:.0%} noise", f"denoised, {psnrs[-1]:.1f} dB"]
+        heads += [f"{noise_levels[-1]:.0%} noise", f"drawn, {psnrs[-1]:.1f} dB"]
     numbers: dict[str, Any] = {
         "num": num,
         "split": split,
