@@ -210,7 +210,7 @@ def test_values_that_are_not_finite_are_flagged(digits):
 
     card = score_samples(Broken(), digits[0], Linear(), num_samples=100, batch_size=50)
     assert np.isfinite(card.scores["fid"])
-    assert card.flags["fid"].startswith("2 images held values that are not finite")
+    assert card.flags["fid"].startswith("2 images had values that are not finite")
 
 
 def test_weak_metrics_are_flagged_and_finite_and_undefined_ones_refused(digits, tmp_path):

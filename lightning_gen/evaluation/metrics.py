@@ -137,14 +137,14 @@ def weak_isc(inputs: FeatureInputs) -> str | None:
     num, classes = inputs.num_generated, inputs.extractor.classes
     if num >= ISC_SPLITS * classes:
         return None
-    return f"{num // ISC_SPLITS:,} images a split for {classes:,} classes: biased low"
+    return f"{num // ISC_SPLITS:,} images per split for {classes:,} classes: biased low"
 
 
 def weak_kid(inputs: FeatureInputs) -> str | None:
     """Smaller subsets have another spread."""
     if inputs.fewest >= KID_SUBSET:
         return None
-    return f"subsets of {inputs.fewest:,} instead of {KID_SUBSET:,} images; kid_std means little"
+    return f"subsets of {inputs.fewest:,} instead of {KID_SUBSET:,} images; kid_std is not comparable"
 
 
 def weak_modes(inputs: FeatureInputs) -> str | None:
@@ -154,8 +154,8 @@ def weak_modes(inputs: FeatureInputs) -> str | None:
         return None
     bias = (classes - 1) / (2 * num)  # of a sample's entropy, to first order (Miller 1955)
     return (
-        f"{num:,} images for {classes:,} classes: too few to find every mode for sure, and the KL is biased up "
-        f"(by {bias:.2g} where all are as likely)"
+        f"{num:,} images for {classes:,} classes: a covered mode may be missed, and the KL is biased upwards "
+        f"(by {bias:.2g} if all classes are equally likely)"
     )
 
 

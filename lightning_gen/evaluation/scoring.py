@@ -248,7 +248,7 @@ def make_card(
         notes = extractor.notes(generated.image_shape[0])
         broken = num - int(generated.per_image["finite"].sum()) if "finite" in generated.per_image else 0
         if broken:
-            flags |= dict.fromkeys(metrics, f"{broken:,} images held values that are not finite, taken as grey")
+            flags |= dict.fromkeys(metrics, f"{broken:,} images had values that are not finite, replaced by grey")
         real_shape = tuple(reference[:1].shape[1:])
         if real_shape != generated.image_shape:
             notes.append("generated {}x{}x{}, reference {}x{}x{}".format(*generated.image_shape, *real_shape))
