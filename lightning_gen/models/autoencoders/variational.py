@@ -172,10 +172,7 @@ class ELBOModule(VariationalModule):
         classes = self.network.classes_of(batch.labels)
         posterior = self.network.posterior(batch.images, classes)
         log_likelihood = self.network.log_likelihood(batch.images, posterior.sample(), classes).mean()
-        kl = posterior.kl()
-        terms = {
-            "reconstruction": -log_likelihood,
-            "kl": (mean_kl := kl.sum(1).mean()),
-            "elbo": log_likelihood - mean_kl,
-        }
-        return Loss(self.kl_weight() * self.regulariser(kl) - log_likelihood, terms)
+        kl_per_dimension = posterior.kl()
+        kl = kl_per_dimension.sum(1).mean()
+        terms = {"reconstruction": -log_likelihood, "kl": kl, "elbo": log_likelihood - kl}
+        return Loss(self.kl_weight() * self.regulariser(kl_per_dimension) - log_likelihood, terms)
