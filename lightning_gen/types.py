@@ -30,10 +30,17 @@ RandomSource = torch.Generator | Sequence[torch.Generator] | None
 
 
 class Batch(NamedTuple):
-    """One training batch: images in [-1, 1] and, where the source has them, integer class labels."""
+    """One training batch of a rank.
+
+    Attributes:
+        images: images in [-1, 1].
+        labels: integer class labels; None where the source has none.
+        global_size: the number of images of the batch on all ranks together; None: as many on every rank.
+    """
 
     images: Images
     labels: Labels | None = None
+    global_size: int | None = None
 
 
 class Loss(NamedTuple):

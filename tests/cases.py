@@ -179,7 +179,10 @@ CASES = [
         WGANGP,
         terms=PLAYERS | {"gradient_penalty"},
         configs=("wgan_gp_digits", "wgan_gp_mnist"),
-        variants=({"n_critic": 2}, {"n_critic": 1, "penalty_every": 2, "accumulate": 2, **REMEDIES, "packing": 2}),
+        variants=(
+            {"n_critic": 2},
+            {"n_critic": 1, "penalty_every": 2, "accumulate": 2, **REMEDIES, "minibatch": "stddev"},
+        ),
         tiny=SMALL,
     ),
     Case(
@@ -195,7 +198,7 @@ CASES = [
         R1GAN,
         terms=PLAYERS | {"r1"},
         configs=("r1gan_digits", "r1gan_mnist"),
-        variants=({}, {"penalty_every": 3, **REMEDIES, "label_smoothing": 0.1}),
+        variants=({}, {"penalty_every": 3, **REMEDIES, "minibatch": "stddev", "label_smoothing": 0.1}),
         tiny=SMALL,
     ),
     Case(

@@ -159,11 +159,14 @@ def hyper_parameters(model: pl.LightningModule) -> dict[str, Any]:
         model: a model that saves its hyper-parameters.
 
     Returns:
-        Values by name, without ``label_smoothing`` where the model's objective has no targets to smooth.
+        Values by name, without ``label_smoothing`` where the model's objective has no targets to smooth, and without
+        ``minibatch`` where the model penalises the gradient of an image's logit.
     """
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(type(model), "model", fail_untyped=False)
     values: dict[str, Any] = {**vars(parser.get_defaults()).get("model", {}), **model.hparams}
     if not getattr(getattr(model, "objective", None), "has_targets", True):
         values.pop("label_smoothing", None)
+    if getattr(model, "penalises_gradient", False):
+        values.pop("minibatch", None)
     return values

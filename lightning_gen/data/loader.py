@@ -36,12 +36,14 @@ class StoredBatch(NamedTuple):
         labels: classes, or None.
         flips: the images to mirror, or None.
         binarize_seed: seed of the binarisation, or None.
+        global_size: the number of images of the batch on all ranks together, or None.
     """
 
     images: StoredImages
     labels: Labels | None = None
     flips: Bool[Tensor, " batch"] | None = None
     binarize_seed: int | None = None
+    global_size: int | None = None
 
 
 @dataclass
@@ -108,10 +110,19 @@ class BatchOrder:
         Returns:
             Indices of images.
         """
+        start, stop = self._global_batch(batch)
+        return permutation[start + self.rank : stop : self.world_size]
+
+    def global_size(self, batch: int) -> int:
+        """The number of images in one batch on all ranks together."""
+        start, stop = self._global_batch(batch)
+        return stop - start
+
+    def _global_batch(self, batch: int) -> tuple[int, int]:
+        """The range of the permutation that is one batch of all ranks."""
         num_batches = len(self)
         num_used = num_batches * self.batch_size * self.world_size if self.drop_last else self.num_images
-        start, stop = batch * num_used // num_batches, (batch + 1) * num_used // num_batches
-        return permutation[start + self.rank : stop : self.world_size]
+        return batch * num_used // num_batches, (batch + 1) * num_used // num_batches
 
 
 class BatchLoader:
@@ -204,6 +215,7 @@ class BatchLoader:
             labels,
             None if self.flip_seed is None else self._sample_flips(self.flip_seed, batch, len(images)),
             None if self.binarize_seed is None else self._batch_seed(self.binarize_seed, "binarize", batch),
+            self.sampler.global_size(batch),
         )
 
     def _sample_flips(self, seed: int, batch: int, num: int) -> Bool[Tensor, " batch"]:

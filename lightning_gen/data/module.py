@@ -196,7 +196,7 @@ class ImageData(LightningDataModule):
             images = torch.where(batch.flips[:, None, None, None], images.flip(-1), images)
         if batch.binarize_seed is not None:
             images = binarize_dynamic(images, batch.binarize_seed)
-        converted = Batch(to_float(images), batch.labels)
+        converted = Batch(to_float(images), batch.labels, batch.global_size)
         return self.trainer.precision_plugin.convert_input(converted) if self.trainer else converted
 
     def _loader(

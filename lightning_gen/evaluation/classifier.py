@@ -31,7 +31,7 @@ from lightning_gen.images import to_float
 from lightning_gen.noise import mix_seed
 from lightning_gen.types import Images, ImageSet, StoredImages
 
-RECIPE = "2"
+RECIPE = "3"
 """Version of everything in this file that the trained weights depend on; part of the cache key."""
 NUM_FEATURES = 64
 MAX_SIDE = 32

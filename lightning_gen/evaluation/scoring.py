@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from lightning_gen.distributed import ScoringGroup, scoring_group
@@ -52,8 +53,8 @@ def score_samples(
 ) -> ScoreCard:
     """Generate images with a model and score them.
 
-    Image i depends on (seed, i) alone. The classes of a class-conditional model (``num_classes`` above 0) are drawn
-    from those of the reference, or uniformly if the reference has none; they depend on the seed. With an extractor that
+    Image i depends on (seed, i) alone. The classes of a class-conditional model (``num_classes`` above 0) are
+    permutations of those of the reference (:func:`sample_labels`). With an extractor that
     knows the dataset's classes, the card then has ``class_accuracy``, the share of images that it assigns to the
     requested class.
 
@@ -277,9 +278,12 @@ def make_card(
 def sample_labels(model: ImageGenerator, reference: ImageSet, num: int, seed: int) -> Labels | None:
     """Draw ``num`` classes for a class-conditional model from those of the reference, as a function of the seed.
 
+    The classes are those of random permutations of the reference, the last one cut short. Where ``num`` is a multiple
+    of the reference's size, the samples have exactly the reference's shares of the classes.
+
     Args:
         model: class-conditional if its ``num_classes`` is above 0.
-        reference: the images whose classes are drawn with replacement; if it has none, all classes are equally likely.
+        reference: the images whose classes are drawn; if it has none, all classes are drawn equally often, up to one.
         num: the number of classes to draw.
         seed: seed of the samples.
 
@@ -289,8 +293,14 @@ def sample_labels(model: ImageGenerator, reference: ImageSet, num: int, seed: in
     classes = getattr(model, "num_classes", 0) or 0
     if classes < 1:
         return None
-    random = np.random.default_rng(mix_seed(seed, "labels"))
-    return torch.from_numpy(random.choice(np.arange(classes) if reference.labels is None else reference.labels, num))
+    labels = np.arange(classes) if reference.labels is None else np.asarray(reference.labels)
+    return torch.from_numpy(labels[permuted_indices(len(labels), num, mix_seed(seed, "labels"))])
+
+
+def permuted_indices(size: int, num: int, seed: int) -> npt.NDArray[np.int64]:
+    """``num`` indices below ``size``: whole random permutations, and a part of another one."""
+    random = np.random.default_rng(seed)
+    return np.concatenate([random.permutation(size) for _ in range(-(-num // size))])[:num]
 
 
 def to_stored(images: Images) -> tuple[StoredImages, torch.Tensor]:

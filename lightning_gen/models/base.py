@@ -145,12 +145,15 @@ class GenerativeModule(LightningModule, ABC, Generic[Network]):
         """Seed torch's global generators by (seed of the run, rank, batch)."""
         if self.noise_seed is None:
             self.noise_seed = torch.initial_seed() % 2**63
-        seed_global(mix_seed(self.noise_seed, self.global_rank, self.batches_seen), self.device)
+        seed_global(mix_seed("train", self.noise_seed, self.global_rank, self.batches_seen), self.device)
 
     def count(self, batch: Batch) -> None:
         """Count a batch over all ranks; ``batch`` is this rank's."""
         self.batches_seen += 1
-        self.images_seen += len(batch.images) * self.trainer.world_size
+        if batch.global_size is None:
+            self.images_seen += len(batch.images) * self.trainer.world_size
+        else:
+            self.images_seen += batch.global_size
 
     def log_step(self, terms: Mapping[str, Tensor], batch: Batch) -> None:
         """Log scalar terms of a training batch as ``loss/<name>``, in the batches in which Lightning writes them."""

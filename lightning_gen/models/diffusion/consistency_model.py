@@ -148,6 +148,29 @@ class ConsistencyModel(DenoisingModule):
 
     # ---- sampling
 
+    def resolve(self, options: SamplingOptions) -> SamplingOptions:
+        """Resolve options of sampling as :meth:`DenoisingModule.resolve` does.
+
+        Guidance extrapolates the estimate of a denoiser, which is an expectation. f is a sample, so only its scales 1
+        (the conditional model) and 0 (the unconditional one) are defined.
+
+        Args:
+            options: the requested options.
+
+        Returns:
+            The complete options.
+
+        Raises:
+            InputError: if the model does not support an option.
+        """
+        resolved = super().resolve(options)
+        if resolved.guidance not in (0, 1):
+            raise InputError(
+                f"guidance is {resolved.guidance:g}, which is undefined for a consistency model; use 1, or 0 for the "
+                "unconditional model"
+            )
+        return resolved
+
     def spaced_times(self, steps: int, spacing: str) -> list[float]:
         """Levels from the highest down, and 0, which replaces the lowest level."""
         check_at_least(1, steps=steps, prefix="")

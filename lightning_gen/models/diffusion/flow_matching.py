@@ -17,6 +17,7 @@ from lightning_gen.diffusion.coupling import optimal_transport
 from lightning_gen.diffusion.preconditioning import VelocityPreconditioning
 from lightning_gen.diffusion.processes import StraightPath
 from lightning_gen.diffusion.times import path_times
+from lightning_gen.errors import InputError
 from lightning_gen.models.diffusion.probability_flow import ProbabilityFlowModule
 from lightning_gen.types import Batch, ImageShape, Loss, SamplingOptions
 
@@ -30,14 +31,15 @@ class FlowMatching(ProbabilityFlowModule):
     Args:
         image_shape: (channels, height, width).
         coupling: pairing of noise and images: ``independent``, or ``optimal_transport`` within the batch. The second
-            ignores classes, so a conditional model should use the first.
+            is refused for a conditional model: it pairs without regard to classes, so the noise given the class would
+            not be N(0, I), from which samples of the class start.
         training_times: ``uniform`` on [0, 1], or ``logit_normal``: the logistic function of a normal variable.
         logit_mean: mean of the normal variable; above 0 there is more noise.
         logit_std: standard deviation of the normal variable, above 0.
         **kwargs: see :class:`DenoisingModule` and :class:`GenerativeModule`.
 
     Raises:
-        InputError: if a value is out of range.
+        InputError: if a value is out of range, or a conditional model is to use optimal transport.
     """
 
     spacings: ClassVar[tuple[str, ...]] = tuple(SHIFTS)
@@ -54,6 +56,11 @@ class FlowMatching(ProbabilityFlowModule):
     ) -> None:
         super().__init__(image_shape=image_shape, **kwargs)
         check_above(0, logit_std=logit_std)
+        if self.num_classes and coupling == "optimal_transport":
+            raise InputError(
+                "model.coupling is optimal_transport, under which the noise of a class is not normally distributed; a "
+                "conditional model needs independent"
+            )
         self.process = StraightPath()
         self.coupling, self.training_times = coupling, training_times
         self.logit_mean, self.logit_std = logit_mean, logit_std

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from lightning_gen.checks import check_at_least
+from lightning_gen.errors import InputError
 from lightning_gen.losses.adversarial import Logits, Objective
 from lightning_gen.models.adversarial import AdversarialModule
 from lightning_gen.models.latents import LatentSampling
@@ -69,6 +70,8 @@ class LatentGAN(LatentSampling, AdversarialModule[nn.Module]):
     discriminator: nn.Module
     class_planes: int = 0
     """Number of channels that :meth:`add_condition` adds to an image."""
+    penalises_gradient: bool = False
+    """Whether the gradient of an image's logit is penalised; minibatch discrimination is then refused."""
 
     def __init__(
         self,
@@ -94,6 +97,11 @@ class LatentGAN(LatentSampling, AdversarialModule[nn.Module]):
         super().__init__(image_shape=image_shape, **kwargs)
         check_at_least(1, packing=packing, instance_noise_images=instance_noise_images)
         check_at_least(0, instance_noise=instance_noise)
+        if self.penalises_gradient and minibatch == "discrimination":
+            raise InputError(
+                "model.minibatch is discrimination, with which an image's logit depends on the other images of its "
+                "batch; the gradient penalty needs logits of single images: use stddev or none"
+            )
         self.objective = objective.with_label_smoothing(label_smoothing)
         self.architecture: Architecture = network
         self.latent_dim, self.width, self.hidden = latent_dim, width, hidden

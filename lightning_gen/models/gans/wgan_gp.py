@@ -28,7 +28,12 @@ class WGANGP(LatentGAN):
         beta1: Adam's decay of the first moment.
         beta2: Adam's decay of the second moment.
         **kwargs: see :class:`LatentGAN`, :class:`AdversarialModule` and :class:`GenerativeModule`.
+
+    Raises:
+        InputError: if a value is out of range, or ``minibatch`` is ``discrimination``.
     """
+
+    penalises_gradient = True
 
     def __init__(
         self,
