@@ -154,7 +154,7 @@ def test_a_conditional_model_gets_the_classes_of_the_reference(digits):
     score_samples(model, train, Linear(), num_samples=500, batch_size=77)
     assert torch.equal(requested, torch.cat(model.labels))
     assert set(requested.tolist()) == set(range(10))
-    assert card.labels == "as in the reference"
+    assert card.labels == "permuted of the reference"
     unconditional = Generator()
     assert score_samples(unconditional, train, Linear(), num_samples=50).labels is None
     assert unconditional.labels == [None]
@@ -219,11 +219,12 @@ def test_weak_metrics_are_flagged_and_finite_and_undefined_ones_refused(digits, 
     card = score_images(few, train, make_extractor("classifier", labelled=digits), metrics=FEATURE_METRICS)
     assert np.isfinite(list(card.scores.values())).all()
     assert set(card.flags) == {"fid", "isc", "kid", "modes"}
-    console = Console(record=True, width=200)
+    console = Console(record=True, width=300)
     console.print(card.table())
     text = console.export_text()
     assert "classifier" in text
     assert "covariance is singular" in text
+    assert "no difference from them can be told" in text
     card.save(tmp_path / "deep" / "card.json")
     saved = json.loads((tmp_path / "deep" / "card.json").read_text())
     assert saved["scores"] == card.scores

@@ -12,6 +12,7 @@ from lightning_gen.checks import check_at_least
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation import (
     MAX_SAMPLES,
+    WIDE_FEATURES,
     Extractor,
     ScoreCard,
     check_metric_names,
@@ -34,6 +35,10 @@ class Fidelity(pl.Callback):
     end of a train epoch. Give ModelCheckpoint the same ``every_n_epochs`` (and ``save_on_train_epoch_end=True`` where
     validation does not run every epoch), because the last score stays logged until the next one. Each score card is
     saved as JSON in ``<default_root_dir>/evaluation``.
+
+    Each score is of one draw of samples, so differences within the spread over draws (``evaluate --draws``) cannot be
+    told, and the best of many scores is biased downwards. The card has the reference band (see ``evaluation/band.py``)
+    where the features are narrow enough to compute it in seconds.
 
     Training is bitwise the same with and without this callback. Models that neither sample nor reconstruct are not
     scored, and nothing is scored in a ``fast_dev_run``.
@@ -77,6 +82,10 @@ class Fidelity(pl.Callback):
         self.last_card: ScoreCard | None = None
         self.last_path: Path | None = None
         self.last_scored_batch = -1
+
+    def state_dict(self) -> dict[str, Any]:
+        """The seed of the samples whose score chooses the best checkpoint."""
+        return {"seed": self.seed}
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Create the extractor, so that missing weights or labels are reported before training.
@@ -138,7 +147,10 @@ class Fidelity(pl.Callback):
         options: dict[str, Any] = {"metrics": self.metrics, "batch_size": self.batch_size, "seed": self.seed}
         num = self.num_scored(pl_module, reference)
         if isinstance(pl_module, ImageGenerator):
-            card = score_samples(pl_module, reference, extractor, num_samples=num, **options)
+            band: dict[str, Any] = {"band_draws": 0}
+            if extractor.width <= WIDE_FEATURES:
+                band = {"held_out": image_source(trainer).image_set("test")}
+            card = score_samples(pl_module, reference, extractor, num_samples=num, **options, **band)
         else:
             assert isinstance(pl_module, Reconstructor)
             card = score_reconstructions(pl_module, reference, extractor, num_samples=num, **options)

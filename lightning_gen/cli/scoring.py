@@ -54,7 +54,9 @@ def evaluate(
     features: str | None = None,
     num_samples: int | None = None,
     split: Split = "train",
-    seed: int = 0,
+    seed: int = 1,
+    draws: int = 1,
+    band_draws: int | None = None,
     raw: bool = False,
     batch_size: int = 100,
     importance_samples: int | None = None,
@@ -82,7 +84,11 @@ def evaluate(
             another extractor of torch-fidelity.
         num_samples: the number of images to generate; default: the size of the reference, at most 10,000.
         split: the dataset's split to score against.
-        seed: seed of the samples.
+        seed: seed of the samples. Scores during training use 0, so that this draw did not choose the checkpoint.
+        draws: the number of sample seeds, from this seed on; the card has the mean, the standard deviation and each
+            value. With one draw, differences within the spread cannot be told.
+        band_draws: bootstrap draws of real images, whose scores are on the card beside the model's; 0 for none;
+            default: 100 for fid, 20 for prc, and at most 20 for features wider than 256.
         raw: score the trained weights instead of their moving average.
         batch_size: the number of images per batch; it has no effect on the scores.
         importance_samples: random draws per image for elbo and nll: latents of a VAE (default 1000), probes of a flow's
@@ -103,11 +109,17 @@ def evaluate(
     if not metrics:
         raise InputError(f"--metrics is empty; choose from {', '.join(FEATURE_METRICS + LIKELIHOOD_METRICS)}")
     check_at_least(0, prefix="--", seed=seed)
+    check_at_least(0, prefix="--", band_draws=band_draws)
     check_at_least(
-        1, prefix="--", num_samples=num_samples, batch_size=batch_size, importance_samples=importance_samples
+        1,
+        prefix="--",
+        num_samples=num_samples,
+        batch_size=batch_size,
+        importance_samples=importance_samples,
+        draws=draws,
     )
     with processes(device) as (own_device, is_first):
-        scoring = ScoringOptions(tuple(metrics), features, batch_size, inception_weights, own_device)
+        scoring = ScoringOptions(tuple(metrics), features, batch_size, inception_weights, own_device, band_draws)
         if ckpt is not None:
             checkpoint = find_checkpoint(ckpt)
             card = score_checkpoint(
@@ -117,6 +129,7 @@ def evaluate(
                 num_samples=num_samples,
                 split=split,
                 seed=seed,
+                draws=draws,
                 raw=raw,
                 importance_samples=importance_samples,
                 reconstructions=reconstructions,
@@ -128,6 +141,8 @@ def evaluate(
             out = out or run / "evaluation" / card_name(card, checkpoint, metrics[0], sampling)
         else:
             assert generated is not None
+            if draws > 1:
+                raise InputError("--draws are draws of a model's samples; name its --ckpt")
             card, run = score_folder(generated, reference, scoring, image_size=image_size, sampling=sampling), None
         if is_first:
             report(card, out, run)
@@ -143,6 +158,7 @@ class ScoringOptions:
         batch_size: the number of images per batch.
         inception_weights: file of Inception's weights.
         device: device of this process.
+        band_draws: bootstrap draws of the reference band; None for the default.
     """
 
     metrics: tuple[str, ...]
@@ -150,6 +166,7 @@ class ScoringOptions:
     batch_size: int
     inception_weights: Path | None
     device: str
+    band_draws: int | None
 
     @property
     def feature_metrics(self) -> tuple[str, ...]:
@@ -180,6 +197,7 @@ def score_checkpoint(
     num_samples: int | None,
     split: Split,
     seed: int,
+    draws: int,
     raw: bool,
     importance_samples: int | None,
     reconstructions: bool,
@@ -196,6 +214,7 @@ def score_checkpoint(
         num_samples: the number of images to generate.
         split: split of the dataset.
         seed: seed of the samples.
+        draws: the number of sample seeds.
         raw: whether to score the trained weights.
         importance_samples: random draws per image of a likelihood.
         reconstructions: whether to score reconstructions.
@@ -215,6 +234,8 @@ def score_checkpoint(
     set_sampling(model, sampling)
     likelihoods, metrics = scoring.likelihoods, scoring.feature_metrics
     from_samples = isinstance(model, ImageGenerator) and not reconstructions
+    if draws > 1 and not (from_samples and metrics):
+        raise InputError("--draws are draws of samples, and none are scored; leave it out")
     if reference is None:
         real: ImageSet = data.image_set(split)
     else:
@@ -223,7 +244,6 @@ def score_checkpoint(
         real = folder_set(reference, side, None if from_samples and not likelihoods else channels)
     common: dict[str, Any] = {
         "batch_size": scoring.batch_size,
-        "seed": seed,
         "split": None if reference else split,
     }
     cards: list[ScoreCard] = []
@@ -238,19 +258,42 @@ def score_checkpoint(
         if isinstance(model, ImageGenerator) and from_samples:
             _, num_processes = rank_and_world_size()
             share = -(-(num_samples or min(len(real), MAX_SAMPLES)) // num_processes)
-            with progress_bar(model, share, show_progress):
-                cards.append(score_samples(model, real, extractor, **options))
+            held_out = data.image_set("test") if reference is None and split != "test" else None
+            options |= {"held_out": held_out, "band_draws": scoring.band_draws}
+            drawn: list[ScoreCard] = []
+            for draw in range(draws):
+                with progress_bar(model, share, show_progress):
+                    drawn.append(score_samples(model, real, extractor, seed=seed + draw, **options))
+            cards.append(ScoreCard.mean_of(drawn))
         elif isinstance(model, Reconstructor):
-            cards.append(score_reconstructions(model, real, extractor, **options))
+            cards.append(score_reconstructions(model, real, extractor, seed=seed, **options))
         else:
             lacks = "reconstructs no images" if reconstructions else "neither generates nor reconstructs images"
             raise InputError(f"{type(model).__name__} {lacks}")
     if likelihoods:
         assert isinstance(model, LikelihoodModel | DensityModel)
         options = {"metrics": likelihoods, "num_images": num_samples, "importance_samples": importance_samples}
-        cards.append(score_likelihood(model, real, **common, **options))
+        cards.append(score_likelihood(model, real, seed=seed, **common, **options))
     card = reduce(ScoreCard.merge, cards)
-    return replace(card, checkpoint=str(checkpoint), checkpoint_hash=file_hash(checkpoint))
+    return replace(with_selection(card, checkpoint), checkpoint=str(checkpoint), checkpoint_hash=file_hash(checkpoint))
+
+
+def with_selection(card: ScoreCard, checkpoint: Path) -> ScoreCard:
+    """Add to a card how its checkpoint was chosen, and a flag where the same draw of samples chose it."""
+    callbacks = read_checkpoint(checkpoint).get("callbacks", {})
+    monitored = [state["monitor"] for name, state in callbacks.items() if name.startswith("BestCheckpoint")]
+    if checkpoint.stem == "last":
+        return replace(card, selection="the last of its run")
+    if checkpoint.stem != "best" or not monitored:
+        return card
+    seed = callbacks.get("Fidelity", {}).get("seed")
+    by_draw = "" if seed is None else f", on the draw of seed {seed}"
+    card = replace(card, selection=f"the best of its run by {monitored[0]}{by_draw}")
+    drawn = range(card.seed, card.seed + max(1, len(card.draws))) if card.seed is not None else range(0)
+    if seed not in drawn or card.subject != "samples":
+        return card
+    chosen_by = f"the draw of seed {seed} also chose the checkpoint: biased downwards"
+    return replace(card, flags={**dict.fromkeys(card.metrics, chosen_by), **card.flags})
 
 
 def score_folder(

@@ -17,7 +17,7 @@ from lightning_gen.data.datasets import DatasetInfo, DatasetName, find_dataset
 from lightning_gen.data.decode import Framing
 from lightning_gen.data.loader import BatchLoader, BatchOrder, StoredBatch
 from lightning_gen.data.packing import OnCorrupt, PackedImages, derived_folder, pack, scan_source
-from lightning_gen.data.splits import SPLITS, Splits, exclude_classes
+from lightning_gen.data.splits import SPLITS, Splits, Validation, exclude_classes, hold_out_val
 from lightning_gen.data.stacking import StackedImages, sample_stacked_images
 from lightning_gen.errors import InputError
 from lightning_gen.images import to_float
@@ -59,6 +59,9 @@ class ImageData(LightningDataModule):
         drop_last: leave out the training images that do not fill an epoch's last batch; otherwise the epoch is cut into
             batches of almost equal size.
         holdout: fraction of a folder without splits that is held out as val and test, the same for every seed.
+        val: for data without a validation set, whether ``val`` is the ``test`` set, or a fixed part of the training
+            images (the fraction ``holdout``), which are then not trained on. Use ``holdout`` where a figure of ``val``
+            chooses anything, such as a checkpoint or a setting.
         binarize: make each pixel white with a probability equal to its grey value, else black: ``static`` once for each
             image, ``dynamic`` again in every training batch (validation, test and scoring use one fixed binarisation).
         leave_out: classes that are removed from training and validation; the test split keeps them (for detecting
@@ -83,6 +86,7 @@ class ImageData(LightningDataModule):
         seed: int | None = None,
         drop_last: bool = True,
         holdout: float = 0.1,
+        val: Validation = "test",
         binarize: Binarize | None = None,
         leave_out: tuple[int, ...] = (),
     ):
@@ -90,6 +94,7 @@ class ImageData(LightningDataModule):
         info = find_dataset(name)
         _check_choice("cache", cache, Cache)
         _check_choice("on_corrupt", on_corrupt, OnCorrupt)
+        _check_choice("val", val, Validation)
         if binarize is not None:
             _check_choice("binarize", binarize, Binarize)
         if channels not in (None, 1, 3):
@@ -118,6 +123,7 @@ class ImageData(LightningDataModule):
         self.download = download
         self.drop_last = drop_last
         self.holdout = holdout
+        self.val: Validation = val
         self.binarize = binarize
         self.leave_out = tuple(leave_out)
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
@@ -251,7 +257,10 @@ class ImageData(LightningDataModule):
             split: sample_stacked_images(f"{info.name}/{split}", self._packed[split], num, info.stacked)
             for split, num in info.stacked_sizes.items()
         }
-        return image_sets | {"val": image_sets["test"]}
+        if self.val == "test":
+            return image_sets | {"val": image_sets["test"]}
+        num = info.stacked_sizes["test"]
+        return image_sets | {"val": sample_stacked_images(f"{info.name}/val", self._packed["val"], num, info.stacked)}
 
     @cached_property
     def _packed(self) -> dict[str, PackedImages]:
@@ -281,6 +290,8 @@ class ImageData(LightningDataModule):
     def _sources(self) -> Splits:
         """Read the undecoded splits, without the classes to leave out."""
         splits = self._info.splits(self.root, download=self.download, holdout=self.holdout)
+        if self.val == "holdout":
+            splits = hold_out_val(splits, self.holdout)
         return exclude_classes(splits, self.leave_out) if self.leave_out else splits
 
     @property

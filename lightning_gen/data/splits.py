@@ -1,17 +1,22 @@
-"""The splits of a dataset: train, val and test."""
+"""The splits of a dataset: train, val and test.
+
+A dataset without a validation set has its test set as ``val``, or a fixed part of train (``data.val``).
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from lightning_gen.data.sources import Source
 from lightning_gen.errors import InputError
+from lightning_gen.noise import mix_seed
 
 SPLITS = ("train", "val", "test")
 Splits = dict[str, Source]
 """One source for each name in ``SPLITS``."""
+Validation = Literal["test", "holdout"]
 
 
 class ReadOptions(NamedTuple):
@@ -38,6 +43,34 @@ class ReadOptions(NamedTuple):
 def train_test_splits(train: Source, test: Source) -> Splits:
     """The splits of a dataset without a validation set: ``val`` is the test set."""
     return {"train": train, "val": test, "test": test}
+
+
+def hold_out_val(splits: Splits, fraction: float) -> Splits:
+    """Replace a ``val`` that is the test set by a fixed random part of train, which training then leaves out.
+
+    Args:
+        splits: the sources.
+        fraction: fraction of train to hold out, at least one image.
+
+    Returns:
+        New splits.
+
+    Raises:
+        InputError: when the data has its own ``val``, or train has fewer than two images.
+    """
+    train, val, test = (splits[split] for split in SPLITS)
+    if val is not test:
+        raise InputError(f"data.val is holdout, and {val.name} is a validation set of its own; leave it out")
+    num = round(len(train) * fraction) or 1
+    if num >= len(train):
+        raise InputError(f"data.val is holdout, and {train.name} has {len(train)} image; at least two are needed")
+    order = np.random.default_rng(mix_seed("val")).permutation(len(train))
+    title = train.name.rsplit("/", 1)[0]
+    return {
+        "train": train.subset(f"{title}-without-val/train", np.sort(order[num:])),
+        "val": train.subset(f"{title}/val", np.sort(order[:num])),
+        "test": test,
+    }
 
 
 def exclude_classes(splits: Splits, classes: Sequence[int]) -> Splits:

@@ -1,5 +1,6 @@
 """Scoring under one protocol: features, metrics, likelihoods and the score card."""
 
+from lightning_gen.evaluation.band import WIDE_FEATURES, Band
 from lightning_gen.evaluation.card import ScoreCard, protocol_name
 from lightning_gen.evaluation.extractor import Extractor, Features
 from lightning_gen.evaluation.extractors import EXTRACTORS, classifier_splits, make_extractor
@@ -26,6 +27,8 @@ __all__ = [
     "LIKELIHOOD_METRICS",
     "MAX_SAMPLES",
     "METRICS",
+    "WIDE_FEATURES",
+    "Band",
     "Extractor",
     "Features",
     "ScoreCard",

@@ -2,17 +2,19 @@
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Literal
 
 from rich.markup import escape
 from rich.table import Table
 
 from lightning_gen.cache import atomic
+from lightning_gen.evaluation.band import Band, compare_with_bands
 from lightning_gen.evaluation.metrics import METRIC_OF_SCORE
 from lightning_gen.types import ImageShape
 
@@ -51,8 +53,8 @@ class ScoreCard:
     """Scores and the settings that they depend on.
 
     Attributes:
-        scores: value by key: ``fid``, ``isc``, ``isc_std``, ``kid``, ``precision``, ``elbo``, ``elbo_sem`` (standard
-            error of the mean) ..., see ``METRICS``.
+        scores: mean over the draws, by key: ``fid``, ``isc``, ``isc_std``, ``kid``, ``precision``, ``elbo``,
+            ``elbo_sem`` (standard error of the mean) ..., see ``METRICS``.
         metrics: the requested metrics.
         protocol: name of the protocol by metric, e.g. ``fid10k_train``.
         subject: whether samples, reconstructions, a folder's images or the likelihood of the reference were scored.
@@ -75,8 +77,13 @@ class ScoreCard:
         labels: how the classes of a class-conditional model were chosen; None for unconditional models.
         drawn: sampler, steps and options of a model that samples iteratively.
         weights: whether averaged or raw weights were used; None where no model was scored.
+        draws: the scores of each draw, whose sample seeds are ``seed``, ``seed`` + 1 ...; empty for a single draw.
+        spread: standard deviation of each score over the draws; empty for a single draw.
+        bands: what real images score under the same protocol, by score.
+        selection: how the checkpoint was chosen; None where it is unknown.
         notes: further remarks.
         flags: metric -> why its scores are weak.
+        comparisons: metric -> what its band says of the score, where it is within the band or biased.
         images_seen: the number of training images that the model had seen.
         checkpoint: the model's checkpoint.
         checkpoint_hash: SHA-256 of that file.
@@ -106,8 +113,13 @@ class ScoreCard:
     labels: str | None = None
     drawn: str | None = None
     weights: Literal["ema", "raw"] | None = None
+    draws: tuple[Mapping[str, float], ...] = ()
+    spread: Mapping[str, float] = field(default_factory=dict)
+    bands: Mapping[str, Band] = field(default_factory=dict)
+    selection: str | None = None
     notes: tuple[str, ...] = ()
     flags: Mapping[str, str] = field(default_factory=dict)
+    comparisons: Mapping[str, str] = field(default_factory=dict)
     images_seen: int | None = None
     checkpoint: str | None = None
     checkpoint_hash: str | None = None
@@ -125,6 +137,32 @@ class ScoreCard:
             seed=other.seed if self.seed is None else self.seed,
             notes=self.notes + other.notes,
             flags={**self.flags, **other.flags},
+            bands={**self.bands, **other.bands},
+            comparisons={**self.comparisons, **other.comparisons},
+        )
+
+    @classmethod
+    def mean_of(cls, cards: Sequence["ScoreCard"]) -> "ScoreCard":
+        """The card of several draws: means, standard deviations (with K - 1), and each draw's scores.
+
+        Args:
+            cards: cards of one model under one protocol, which differ in the sample seed.
+
+        Returns:
+            The card of the first seed with the scores of all draws; for one card, the card itself.
+        """
+        if len(cards) == 1:
+            return cards[0]
+        first = cards[0]
+        values = {name: [card.scores[name] for card in cards] for name in first.scores}
+        scores = {name: fmean(drawn) for name, drawn in values.items()}
+        return replace(
+            first,
+            scores=scores,
+            spread={name: stdev(drawn) for name, drawn in values.items()},
+            draws=tuple(card.scores for card in cards),
+            flags={name: flag for card in cards for name, flag in card.flags.items()},
+            comparisons=compare_with_bands(scores, first.bands, first.num_generated),
         )
 
     def to_json(self) -> str:
@@ -148,22 +186,49 @@ class ScoreCard:
             facts = [f"{self.num_generated:,} images of {self.reference} under {self.generated}"]
         facts += [f"drawn by {self.drawn}"] * (self.drawn is not None)
         facts += [f"weights: {self.weights}"] * (self.weights is not None)
+        facts += [f"checkpoint: {self.selection}"] * (self.selection is not None)
+        facts += [self._draws_in_words()] * (self.seed is not None)
         facts += [f"resizer: {self.resizer}"] * (self.resizer is not None)
         facts += self.notes
         table = Table(title=escape(title), caption=escape("; ".join(facts)))
         table.add_column("metric")
         table.add_column("value", justify="right")
+        if self.bands:
+            table.add_column("real images", justify="right")
+            table.add_column("held-out", justify="right")
         table.add_column("protocol", overflow="fold")
-        if self.flags:
+        weak = {
+            name: "; ".join(filter(None, [self.flags.get(name), self.comparisons.get(name)]))
+            for name in {**self.flags, **self.comparisons}
+        }
+        if weak:
             table.add_column("weak", style="yellow")
         for name, value in self.scores.items():
             if name.endswith(("_std", "_sem")):
                 continue
-            spread = self.scores.get(f"{name}_std", self.scores.get(f"{name}_sem"))
-            text = f"{value:.5g}" + ("" if spread is None else f" ± {spread:.2g}")
+            spread = self.spread.get(name, self.scores.get(f"{name}_std", self.scores.get(f"{name}_sem")))
+            text = f"{value:.5g}" if spread is None else f"{value:.4g} ± {spread:.2g}"
             if name == "modes" and self.num_modes is not None:
                 text = f"{value:,.0f} of {self.num_modes:,}"
             metric = METRIC_OF_SCORE.get(name, name)
-            row = [name, text, self.protocol.get(metric, "")]
-            table.add_row(*map(escape, row + [self.flags.get(metric, "")] * bool(self.flags)))
+            row = [name, text, *self._band_cells(name), self.protocol.get(metric, "")]
+            table.add_row(*map(escape, row + [weak.get(metric, "")] * bool(weak)))
         return table
+
+    def _draws_in_words(self) -> str:
+        """The sample seeds, in words."""
+        if not self.draws:
+            return f"one draw, seed {self.seed}"
+        assert self.seed is not None
+        last = self.seed + len(self.draws) - 1
+        return f"mean ± standard deviation of {len(self.draws)} draws, seeds {self.seed} to {last}"
+
+    def _band_cells(self, name: str) -> list[str]:
+        """The cells of a score's band; none where no score has one."""
+        if not self.bands:
+            return []
+        band = self.bands.get(name)
+        if band is None:
+            return ["", ""]
+        held_out = "" if band.held_out is None else f"{band.held_out:.4g} ({band.held_out_images:,})"
+        return [f"{band.mean:.3g} ± {band.std:.2g}", held_out]

@@ -95,7 +95,12 @@ def batches_of(images: ImageSet) -> Callable[[range], ScoredBatch]:
 
 
 def extract_reference(
-    reference: ImageSet, extractor: Extractor, metrics: Sequence[str], batch_size: int, group: ScoringGroup
+    reference: ImageSet,
+    extractor: Extractor,
+    metrics: Sequence[str],
+    batch_size: int,
+    group: ScoringGroup,
+    with_vectors: bool = False,
 ) -> Reference | None:
     """Extract what the metrics need of the reference images, or read it from the cache.
 
@@ -108,6 +113,7 @@ def extract_reference(
         metrics: the requested metrics.
         batch_size: the number of images per batch.
         group: the processes that share the work.
+        with_vectors: return the feature vectors even where no metric needs them.
 
     Returns:
         The reference on rank 0, None on the others.
@@ -115,7 +121,7 @@ def extract_reference(
     key = (reference.key, extractor.name, extractor.weights_hash)
     vectors_path, moments_path = cache_path("features", *key), cache_path("statistics", *key)
     needs = needs_of(metrics)
-    needs_vectors, needs_moments = "features" in needs, "statistics" in needs
+    needs_vectors, needs_moments = with_vectors or "features" in needs, "statistics" in needs
     no_vectors = torch.empty(0, extractor.width)
 
     def read() -> Reference | None:

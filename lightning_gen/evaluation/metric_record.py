@@ -104,6 +104,7 @@ class Metric(Generic[Inputs]):
             and the originals (uint8) for a metric that needs ``reconstructions``, logits and labels for one that needs
             ``labels``.
         min_side: smallest height and width of images that ``per_image`` accepts.
+        band_draws: bootstrap draws of the metric's reference band (``band.py``); 0 for a metric without one.
     """
 
     name: str
@@ -114,6 +115,7 @@ class Metric(Generic[Inputs]):
     weakness: Callable[[Inputs], str | None] = lambda inputs: None
     per_image: Callable[[Tensor, Tensor], Tensor] | None = None
     min_side: int = 1
+    band_draws: int = 0
 
     @property
     def automatic(self) -> bool:

@@ -181,6 +181,7 @@ RECORDS: tuple[Metric[Any], ...] = (
         compute=lambda x: fid(statistics(x.features.vectors), x.reference.statistics),
         min_images=2,
         weakness=weak_fid,
+        band_draws=100,
     ),
     Metric(
         "isc",
@@ -204,6 +205,7 @@ RECORDS: tuple[Metric[Any], ...] = (
         scores={"precision": "higher", "recall": "higher", "f_score": "higher"},
         compute=lambda x: prc(x.features.vectors, x.reference.vectors),
         min_images=PRC_NEIGHBOURS + 1,
+        band_draws=20,
     ),
     Metric(
         "modes",

@@ -7,13 +7,20 @@ size nor on the number of ranks. The model's mode and torch's global random stat
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from lightning_gen.distributed import ScoringGroup, scoring_group
+from lightning_gen.evaluation.band import (
+    Band,
+    RealImages,
+    compare_with_bands,
+    has_band,
+    permuted_indices,
+    reference_bands,
+)
 from lightning_gen.evaluation.card import ScoreCard, protocol_name
 from lightning_gen.evaluation.extraction import Extracted, ScoredBatch, batches_of, extract, extract_reference
 from lightning_gen.evaluation.extractor import Extractor
@@ -50,6 +57,8 @@ def score_samples(
     seed: int = 0,
     split: str | None = None,
     weights: Literal["ema", "raw"] | None = None,
+    held_out: ImageSet | None = None,
+    band_draws: int | None = None,
 ) -> ScoreCard:
     """Generate images with a model and score them.
 
@@ -69,6 +78,8 @@ def score_samples(
         split: the reference's split in the protocol's name; default: the last part of the reference's name.
         weights: whether the model samples with averaged or raw weights, for the card; default: determined from the
             model's ``ema`` and ``use_ema``.
+        held_out: real images beside the reference, whose scores are given with the reference band.
+        band_draws: bootstrap draws of the reference band (see ``band.py``); 0 for no band; default: the metric's.
 
     Returns:
         The score card, on every rank.
@@ -93,12 +104,13 @@ def score_samples(
         "num_generated": num,
         "seed": seed,
         "drawn": describe_sampling(model.sampling) if isinstance(model, IterativeGenerator) else None,
-        "labels": None if labels is None else "uniform" if reference.labels is None else "as in the reference",
+        "labels": None if labels is None else "uniform" if reference.labels is None else "permuted of the reference",
     }
+    band = BandOptions(held_out, labels is not None and reference.labels is not None, band_draws)
     with scoring_group() as group:
         with isolated_inference(model, mix_seed(seed, "score", group.rank)):
             generated = extract(load, num, extractor, batch_size, group, metrics)
-        return make_card(generated, reference, extractor, metrics, batch_size, group, split, facts)
+        return make_card(generated, reference, extractor, metrics, batch_size, group, split, facts, band)
 
 
 def score_reconstructions(
@@ -167,8 +179,10 @@ def score_images(
     metrics: Sequence[str] = ("fid",),
     batch_size: int = 100,
     split: str | None = None,
+    held_out: ImageSet | None = None,
+    band_draws: int | None = None,
 ) -> ScoreCard:
-    """Score a set of images, such as a folder; the score of held-out real images is the lower bound of a protocol.
+    """Score a set of images, such as a folder.
 
     Args:
         generated: the images to score.
@@ -177,6 +191,8 @@ def score_images(
         metrics: names out of ``FEATURE_METRICS``.
         batch_size: the number of images per batch.
         split: name of the reference in the protocol's name; default: the last part of the reference's name.
+        held_out: real images beside the reference, whose scores are given with the reference band.
+        band_draws: bootstrap draws of the reference band; 0 for no band; default: the metric's.
 
     Returns:
         The score card, on every rank.
@@ -194,7 +210,8 @@ def score_images(
     }
     with scoring_group() as group:
         extracted = extract(batches_of(generated), len(generated), extractor, batch_size, group, metrics)
-        return make_card(extracted, reference, extractor, metrics, batch_size, group, split, facts)
+        band = BandOptions(held_out, False, band_draws)
+        return make_card(extracted, reference, extractor, metrics, batch_size, group, split, facts, band)
 
 
 class UniformNoise:
@@ -212,6 +229,23 @@ class UniformNoise:
         return torch.erf(randn(num, *self.image_shape, generator=generator) / math.sqrt(2))
 
 
+class BandOptions(NamedTuple):
+    """How the reference band is computed; see :func:`score_samples`.
+
+    Attributes:
+        held_out: real images beside the reference.
+        by_class: whether real images are drawn with the classes of the reference.
+        draws: bootstrap draws; 0 for no band; None: the metric's default.
+    """
+
+    held_out: ImageSet | None = None
+    by_class: bool = False
+    draws: int | None = None
+
+
+NO_BAND = BandOptions(draws=0)
+
+
 def make_card(
     generated: Extracted | None,
     reference: ImageSet,
@@ -221,6 +255,7 @@ def make_card(
     group: ScoringGroup,
     split: str | None,
     facts: Mapping[str, Any],
+    band: BandOptions = NO_BAND,
 ) -> ScoreCard:
     """Compute scores from extracted features on rank 0 and give the card to every rank.
 
@@ -233,11 +268,16 @@ def make_card(
         group: the processes that score together.
         split: name of the reference's split; default: the last part of the reference's name.
         facts: further fields of the card.
+        band: how the reference band is computed.
 
     Returns:
         The score card.
     """
-    real = extract_reference(reference, extractor, metrics, batch_size, group)
+    with_band = band.draws != 0 and any(map(has_band, metrics))
+    real = extract_reference(reference, extractor, metrics, batch_size, group, with_vectors=with_band)
+    held_out = None
+    if with_band and band.held_out is not None:
+        held_out = extract_reference(band.held_out, extractor, (), batch_size, group, with_vectors=True)
 
     def make() -> ScoreCard:
         assert generated is not None
@@ -245,6 +285,13 @@ def make_card(
         num, subject, split_of_card = facts["num_generated"], facts["subject"], split or split_name(reference)
         inputs = FeatureInputs(extractor, generated.features, real, num, len(reference), generated.per_image)
         scores = compute_scores([*metrics, *generated.per_image], inputs)
+        bands: dict[str, Band] = {}
+        if with_band:
+            none = torch.empty(0, extractor.width)
+            images = RealImages(
+                reference, real, band.held_out, none if held_out is None else held_out.vectors, band.by_class
+            )
+            bands = reference_bands(metrics, extractor, images, num, band.draws)
         flags = find_weaknesses(metrics, inputs)
         notes = extractor.notes(generated.image_shape[0])
         broken = num - int(generated.per_image["finite"].sum()) if "finite" in generated.per_image else 0
@@ -269,6 +316,8 @@ def make_card(
             num_modes=extractor.classes if "modes" in metrics else None,
             notes=tuple(notes),
             flags=flags,
+            bands=bands,
+            comparisons=compare_with_bands(scores, bands, num),
             **facts,
         )
 
@@ -295,12 +344,6 @@ def sample_labels(model: ImageGenerator, reference: ImageSet, num: int, seed: in
         return None
     labels = np.arange(classes) if reference.labels is None else np.asarray(reference.labels)
     return torch.from_numpy(labels[permuted_indices(len(labels), num, mix_seed(seed, "labels"))])
-
-
-def permuted_indices(size: int, num: int, seed: int) -> npt.NDArray[np.int64]:
-    """``num`` indices below ``size``: whole random permutations, and a part of another one."""
-    random = np.random.default_rng(seed)
-    return np.concatenate([random.permutation(size) for _ in range(-(-num // size))])[:num]
 
 
 def to_stored(images: Images) -> tuple[StoredImages, torch.Tensor]:
