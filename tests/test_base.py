@@ -45,16 +45,45 @@ def test_grid_and_png(tmp_path):
     assert torch.equal(decode_image(tmp_path / "deep" / "grid.png"), picture)
 
 
-@settings(max_examples=30, deadline=None)
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 99), st.integers(0, 7), st.integers(0, 10**6)), min_size=2, max_size=9, unique=True
-    )
-)
-def test_seeds_of_different_purposes_differ(parts):
-    assert len({mix_seed(*part) for part in parts}) == len(parts)
-    assert mix_seed(*parts[0]) == mix_seed(*parts[0])
-    assert mix_seed("validation", 0) != mix_seed("score", 0)
+PARTS = st.lists(st.one_of(st.integers(-(2**63), 2**63 - 1), st.integers(0, 9), st.text(max_size=4)), max_size=5)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(PARTS.map(tuple), min_size=2, max_size=20, unique_by=repr))
+def test_seeds_of_different_tuples_differ(tuples):
+    seeds = [mix_seed(*parts) for parts in tuples]
+    assert len(set(seeds)) == len(seeds)
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert mix_seed(*tuples[0]) == seeds[0]
+
+
+def test_seeds_that_once_were_equal_differ():
+    assert mix_seed(3, 7) != mix_seed(3, 7, 0)
+    assert mix_seed(5 + 9 * 2**32, 1) != mix_seed(5, 9, 1)
+    assert mix_seed("1") != mix_seed(1)
+    assert mix_seed("a", "b") != mix_seed("a', 'b")
+    assert mix_seed(True) == mix_seed(1)
+
+
+def test_the_noise_of_a_training_batch_is_that_of_no_image():
+    torch.manual_seed(0)
+    model = DCGAN((1, 8, 8), width=2)
+    model.trainer = trainer()
+    model.noise_seed = 3
+    model.begin_batch()
+    noise = torch.randn(4, 6)
+    images = randn(64, 6, generator=image_generators(3, range(64)))
+    assert torch.cdist(noise, images).min() > 0.1
+
+
+def test_many_images_have_distinct_streams_of_the_cpus_generator():
+    """It uses 32 bits of the seed, so that 200,000 random seeds would have about five pairs of equal streams."""
+    states = {one.initial_seed() for one in image_generators(3, range(200_000))}
+    assert len(states) == 200_000
+    assert max(states) < 2**32
+    noise = randn(20_000, 1, generator=image_generators(3, range(20_000))).flatten()
+    assert abs(noise.mean()) < 4 / 20_000**0.5
+    assert abs((noise[1:] * noise[:-1]).mean()) < 4 / 20_000**0.5  # neighbours are uncorrelated
 
 
 def test_an_images_noise_is_its_own():

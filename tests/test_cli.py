@@ -155,6 +155,35 @@ def test_evaluate_writes_the_score_card(run, place, capsys):
     assert "classifier" in capsys.readouterr().out
 
 
+def test_evaluate_scores_several_draws_other_than_that_which_chose_the_checkpoint(run, place, capsys):
+    out = place / "draws.json"
+    options = ["evaluate", "--ckpt", str(run), "--num_samples", "100", "--out", str(out)]
+    assert main([*options, "--draws", "3"]) == 0
+    card = json.loads(out.read_text())
+    values = [draw["fid"] for draw in card["draws"]]
+    assert len(set(values)) == 3
+    assert card["scores"]["fid"] == pytest.approx(sum(values) / 3)
+    assert min(values) < card["scores"]["fid"] < max(values)
+    assert card["seed"] == 1
+    assert card["spread"]["fid"] > 0
+    assert card["bands"]["fid"]["draws"] == 100
+    assert card["bands"]["fid"]["held_out_images"] == 100
+    assert card["selection"] == "the best of its run by fidelity/fid, on the draw of seed 0"
+    assert card["flags"] == {}
+    capsys.readouterr()
+    assert main([*options, "--seed", "2", "--band_draws", "0"]) == 0
+    again = json.loads(out.read_text())
+    assert again["scores"]["fid"] == values[1]
+    assert again["bands"] == {}
+    assert main([*options, "--seed", "0"]) == 0
+    assert "also chose the checkpoint" in json.loads(out.read_text())["flags"]["fid"]
+    last = str(run / "checkpoints" / "last.ckpt")
+    assert main(["evaluate", "--ckpt", last, "--num_samples", "100", "--seed", "0", "--out", str(out)]) == 0
+    card = json.loads(out.read_text())
+    assert card["selection"] == "the last of its run"
+    assert card["flags"] == {}
+
+
 def test_evaluate_raw_weights_and_default_file(run):
     assert main(["evaluate", "--ckpt", str(run / "checkpoints" / "last.ckpt"), "--num_samples", "200", "--raw"]) == 0
     card = json.loads((run / "evaluation" / "last_raw_fid200_train_classifier.json").read_text())
@@ -288,7 +317,7 @@ def test_a_conditional_model_generates_the_requested_classes(place, capsys):
     assert main(["evaluate", "--ckpt", str(run), "--num_samples", "100", "--out", str(place / "requested.json")]) == 0
     card = json.loads((place / "requested.json").read_text())
     assert 0 <= card["scores"]["class_accuracy"] <= 1
-    assert card["labels"] == "as in the reference"
+    assert card["labels"] == "permuted of the reference"
     assert main(["sample", "--ckpt", str(run), "--labels", "[10]", "--out", str(place / "x")]) == 2
     assert "0 to 9" in lines_of(capsys)
 
@@ -307,6 +336,10 @@ def test_bad_commands_and_scoring_input(run, place, capsys, monkeypatch):
         (["evaluate", *ckpt, "--metrics", "fid", "ssim"], ["ssim"]),
         (["evaluate", *ckpt, "--features", "resnet"], ["resnet"]),
         (["evaluate", *ckpt, "--split", "all"], ["split", "all"]),
+        (["evaluate", *ckpt, "--draws", "0"], ["--draws", "0"]),
+        (["evaluate", *ckpt, "--draws", "2", "--reconstructions"], ["--draws"]),
+        (["evaluate", *ckpt, "--band_draws", "-1"], ["--band_draws", "-1"]),
+        (["evaluate", "--generated", str(place), "--reference", str(place), "--draws", "2"], ["--draws", "--ckpt"]),
         (["evaluate", *ckpt, "--out", "/proc/nowhere/card.json"], ["/proc/nowhere"]),
         (["evaluate", "--generated", str(place)], ["--reference"]),
         (["evaluate", "--generated", str(full), "--reference", str(full)], [str(full)]),

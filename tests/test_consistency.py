@@ -249,3 +249,13 @@ def test_what_cannot_be_drawn_is_one_clear_line():
         model.sampling = SamplingOptions(sampler="heun")
     with pytest.raises(InputError, match="steps is 0"):
         model.sampling = SamplingOptions(steps=0)
+
+
+def test_guidance_is_refused_but_for_the_conditional_and_the_unconditional_model():
+    model = ConsistencyModel(**TINY, num_classes=2, conditional=True)
+    for guidance in (0.0, 1.0):
+        model.sampling = SamplingOptions(guidance=guidance)
+        assert model.sample(2, labels=torch.tensor([0, 1])).isfinite().all()
+    for guidance in (0.5, 3.0):
+        with pytest.raises(InputError, match=f"guidance is {guidance:g}, which is undefined for a consistency model"):
+            model.sampling = SamplingOptions(guidance=guidance)

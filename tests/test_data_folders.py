@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lightning_gen.data import folder_set
+from lightning_gen.data import ImageData, folder_set
 from lightning_gen.errors import InputError
 from tests.image_files import folder_data, random_pixels, save_image, write_images, write_pets, write_zip
 
@@ -170,3 +170,29 @@ def test_all_images_are_damaged(tmp_path):
         folder_data(tmp_path / "x", on_corrupt="skip").image_set("train")
     with pytest.raises(InputError, match="none of the 3 images"):
         folder_set(tmp_path / "x")
+
+
+def test_val_is_the_test_set_or_a_fixed_part_of_train(pets):
+    plain, held = folder_data(pets), folder_data(pets, val="holdout")
+    assert plain.image_set("val").key == plain.image_set("test").key == held.image_set("test").key
+    parts = [{bytes(image) for image in held.image_set(split)[:].numpy()} for split in ("train", "val", "test")]
+    assert [len(part) for part in parts] == [16, 2, 2]
+    assert len(set.union(*parts)) == 20
+    assert parts[0] | parts[1] == {bytes(image) for image in plain.image_set("train")[:].numpy()}
+    assert folder_data(pets, val="holdout", seed=1).image_set("val").key == held.image_set("val").key
+    assert (held.image_set("train").name, held.image_set("val").name) == ("pets-without-val/train", "pets/val")
+    for split in ("train", "val", "test"):
+        for number in range(2):
+            save_image(pets.parent / "split" / split / f"{number}.png", random_pixels(number, 8, 8, 3))
+    with pytest.raises(InputError, match="val is holdout, and split/val is a validation set of its own"):
+        folder_data(pets.parent / "split", val="holdout").image_set("train")
+
+
+def test_a_held_out_val_of_the_digits(tmp_path):
+    data = ImageData("digits", root=str(tmp_path), val="holdout", leave_out=(3,))
+    plain = ImageData("digits", root=str(tmp_path), leave_out=(3,))
+    sizes = [len(data.image_set(split)) for split in ("train", "val", "test")]
+    assert sizes[0] + sizes[1] == len(plain.image_set("train"))
+    assert 110 <= sizes[1] <= 150
+    assert sizes[2] == 360
+    assert 3 not in data.image_set("val").labels

@@ -1,10 +1,15 @@
 """The order of images: how an epoch is cut into batches and shared by ranks."""
 
+import numpy as np
 import pytest
 import torch
 
-from lightning_gen.data.loader import BatchOrder
+from lightning_gen.data import ImageData
+from lightning_gen.data.loader import BatchLoader, BatchOrder
 from lightning_gen.errors import InputError
+from lightning_gen.images import to_float
+from lightning_gen.models import VAE
+from lightning_gen.types import Batch
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3])
@@ -48,3 +53,24 @@ def test_order_is_a_function_of_seed_and_epoch():
 def test_fewer_images_than_processes():
     with pytest.raises(InputError, match="2 images cannot be shared by 3 processes"):
         BatchOrder(2, 16, world_size=3)
+
+
+def test_every_rank_counts_the_same_images():
+    """Batches of nearly equal size: their sizes differ between ranks, the number of images trained on must not."""
+    models = [VAE((1, 8, 8), width=2, latent_dim=2) for _ in range(4)]
+    images = np.zeros((1437, 1, 8, 8), dtype=np.uint8)
+    loaders = [BatchLoader(images, None, BatchOrder(1437, 40, rank, 4, seed=0)) for rank in range(4)]
+    sizes = set()
+    for batches in zip(*loaders, strict=True):
+        sizes.add(tuple(len(batch.images) for batch in batches))
+        for model, batch in zip(models, batches, strict=True):
+            model.count(Batch(to_float(batch.images), None, batch.global_size))
+        assert len({model.images_seen for model in models}) == 1
+    assert {model.images_seen for model in models} == {1437}
+    assert any(len(set(of_ranks)) > 1 for of_ranks in sizes)
+
+
+def test_the_data_module_tells_the_size_of_a_batch_on_all_ranks(tmp_path):
+    data = ImageData("digits", root=str(tmp_path), batch_size=100, drop_last=False)
+    batch = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
+    assert batch.global_size == len(batch.images) == 95

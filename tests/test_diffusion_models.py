@@ -308,3 +308,16 @@ def test_what_cannot_be_built_is_one_clear_line(make, words):
     with pytest.raises(InputError, match=words) as error:
         make()
     assert "\n" not in str(error.value)
+
+
+def test_a_conditional_flow_refuses_optimal_transport():
+    """Paired without regard to classes, the noise of a class is not the noise that its samples start from."""
+    with pytest.raises(InputError, match=r"model.coupling is optimal_transport"):
+        FlowMatching(**TINY, num_classes=2, conditional=True, coupling="optimal_transport")
+    assert FlowMatching(**TINY, num_classes=2, coupling="optimal_transport").num_classes == 0
+    random = torch.Generator().manual_seed(0)
+    labels = torch.arange(64) % 2
+    clean = (2.0 * labels - 1)[:, None, None, None] * torch.ones(64, *SHAPE)
+    paired = optimal_transport(clean, torch.randn(64, *SHAPE, generator=random))
+    means = [paired[labels == label].mean().item() for label in (0, 1)]
+    assert means[1] - means[0] > 5 * (2 / paired[0].numel() / 32) ** 0.5

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 from torch.optim import Adam
 
+from lightning_gen.callbacks.remedies import hyper_parameters
 from lightning_gen.data import ImageData
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation import make_extractor, score_samples
@@ -443,3 +444,12 @@ def test_two_processes_with_synchronised_batch_norm_agree(tmp_path):
     for model, state in first.items():
         for name, value in state.items():
             assert torch.equal(value, second[model][name]), (model, name)
+
+
+@pytest.mark.parametrize("model", [WGANGP, R1GAN])
+def test_a_gradient_penalty_refuses_logits_that_depend_on_the_batch(model):
+    with pytest.raises(InputError, match=r"model.minibatch is discrimination"):
+        model(SHAPE, **SMALL, minibatch="discrimination")
+    assert "minibatch" not in hyper_parameters(model(SHAPE, **SMALL))
+    assert model(SHAPE, **SMALL, minibatch="stddev").minibatch == "stddev"
+    assert hyper_parameters(DCGAN(SHAPE, **SMALL))["minibatch"] == "none"
