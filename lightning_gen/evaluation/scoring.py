@@ -219,10 +219,12 @@ class UniformNoise:
 
     Args:
         image_shape: (channels, height, width).
+        num_classes: the number of classes of a conditional baseline, which affects the reference band alone.
     """
 
-    def __init__(self, image_shape: ImageShape) -> None:
+    def __init__(self, image_shape: ImageShape, num_classes: int = 0) -> None:
         self.image_shape = image_shape
+        self.num_classes = num_classes
 
     def sample(self, num: int, *, labels: Labels | None = None, generator: RandomSource = None) -> Images:
         """Generate ``num`` images; ``labels`` have no effect."""

@@ -1,0 +1,237 @@
+"""Writes the pages of results from the records: docs/results.md and docs/results/<page>.md.
+
+python benchmarks/results.py            # write the pages
+python benchmarks/results.py --check    # exit with 1 if a page differs from what would be written
+
+A page is the Jinja template docs/results/<page>.md.jinja. Its numbers come from the records docs/results/<page>/*.json,
+which benchmarks/record.py and benchmarks/bounds.py write; none is typed by hand. Templates call the functions of
+``Records``.
+"""
+
+import argparse
+import difflib
+import json
+import math
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+TEMPLATES = DOCS / "results"
+NUM_DEVIATIONS = 2.0
+"""Two scores are equal unless they differ by more than this many standard deviations of their difference."""
+
+
+class Records:
+    """The records of all pages, and the functions that templates call.
+
+    Records are named ``<page>/<name>``. Text of a page that compares two scores holds it with ``better``, which fails
+    when the records no longer support it.
+    """
+
+    def __init__(self, folder=TEMPLATES):
+        self.records = {
+            path.relative_to(folder).with_suffix("").as_posix(): json.loads(path.read_text())
+            for path in sorted(folder.glob("*/*.json"))
+        }
+
+    # ---- single numbers
+
+    def value(self, record, score="fid"):
+        """A score as text: ``mean ± standard deviation``."""
+        card = self.records[record]["card"]
+        return number(card["scores"][score], card["spread"].get(score))
+
+    def band(self, record, score="fid"):
+        """The scores of real images, as text."""
+        band = self.records[record]["card"]["bands"][score]
+        return number(band["mean"], band["std"])
+
+    def held_out(self, record, score="fid"):
+        """The score of held-out images and their number, as text."""
+        band = self.records[record]["card"]["bands"][score]
+        return f"{number(band['held_out'])} ({band['held_out_images']:,})"
+
+    def fact(self, record, name):
+        """A field of the record or of its card."""
+        entry = self.records[record]
+        value = entry[name] if name in entry else entry["card"][name]
+        return f"{value:,}" if isinstance(value, int) else value
+
+    # ---- comparisons
+
+    def better(self, first, second, score="fid", higher=False):
+        """State that the first record scores better than the second; raises if the difference is within the spread."""
+        (low, low_std), (high, high_std) = sorted([self.mean_std(first, score), self.mean_std(second, score)])
+        is_better = self.mean_std(first, score)[0] == (high if higher else low)
+        if not is_better or not differ(low, low_std, high, high_std):
+            raise ValueError(
+                f"{score} of {first} is not better than that of {second}: {low} {low_std}, {high} {high_std}"
+            )
+        return ""
+
+    def equal(self, first, second, score="fid"):
+        """State that two records score the same within the spread; raises otherwise."""
+        values = self.mean_std(first, score), self.mean_std(second, score)
+        if differ(*values[0], *values[1]):
+            raise ValueError(f"{score} of {first} and {second} differ: {values}")
+        return ""
+
+    def within_band(self, record):
+        """Whether the FID of a record does not differ from that of real images."""
+        return "no difference" in self.records[record]["card"]["comparisons"].get("fid", "")
+
+    def mean_std(self, record, score):
+        """Mean and standard deviation over the draws."""
+        card = self.records[record]["card"]
+        return card["scores"][score], card["spread"].get(score, 0.0)
+
+    # ---- tables
+
+    def table(self, page, names, columns, score="fid"):
+        """A table of records, one row each.
+
+        Args:
+            page: the page of the records.
+            names: their names, in the order of the rows.
+            columns: names out of ``COLUMNS``.
+            score: the score of which the best is bold, if it differs from all others.
+
+        Returns:
+            Markdown.
+        """
+        keys = [f"{page}/{name}" for name in names]
+        best = self.distinct_best(keys, score)
+        lines = [f"| {' | '.join(COLUMNS[column][0] for column in columns)} |", f"|{'---|' * len(columns)}"]
+        for key in keys:
+            cells = [COLUMNS[column][1](self, key) for column in columns]
+            if key == best and score in columns:
+                cells[columns.index(score)] = f"**{cells[columns.index(score)]}**"
+            lines.append(f"| {' | '.join(cells)} |")
+        return "\n".join(lines)
+
+    def distinct_best(self, keys, score):
+        """The record with the lowest score, if no other is within two standard deviations of it; else None."""
+        ranked = sorted(keys, key=lambda key: self.mean_std(key, score)[0])
+        if len(ranked) < 2 or not differ(*self.mean_std(ranked[0], score), *self.mean_std(ranked[1], score)):
+            return None
+        return ranked[0]
+
+    def pictures(self, page, names, columns=3):
+        """A table of pictures with their captions: the model, the images seen and the weights."""
+        cells = []
+        for name in names:
+            record = self.records[f"{page}/{name}"]
+            weights = "averaged weights" if record["card"]["weights"] == "ema" else "trained weights"
+            caption = f"`{name}`, {record['card']['images_seen']:,} images, {weights}"
+            cells.append((f"![{caption}](../images/{record['picture']})", caption))
+        lines = []
+        for start in range(0, len(cells), columns):
+            part = cells[start : start + columns]
+            rows = ["| " + " | ".join(cell[index] for cell in part) + " |" for index in (0, 1)]
+            lines += [rows[0], "|" + "---|" * len(part), rows[1], ""]
+        return "\n".join(lines)
+
+    def commands(self, page, names):
+        """The distinct commands of evaluation, with the record's name replaced by NAME."""
+        commands = {
+            self.records[f"{page}/{name}"]["evaluation"].replace(f"runs/{name}/", "runs/NAME/"): None for name in names
+        }
+        return "\n".join(commands)
+
+
+def differ(first, first_std, second, second_std):
+    """Whether two means differ by more than two standard deviations of their difference."""
+    return abs(first - second) > NUM_DEVIATIONS * math.hypot(first_std, second_std)
+
+
+def number(value, std=None):
+    """A number with as many digits as its standard deviation carries, or four."""
+    if not std:
+        return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    decimals = max(0, 1 - math.floor(math.log10(std)))
+    return f"{value:,.{decimals}f} ± {std:,.{decimals}f}"
+
+
+def score_column(name):
+    """A column function that shows a score, empty where it is missing."""
+    return lambda records, key: records.value(key, name) if name in records.records[key]["card"]["scores"] else ""
+
+
+def band_column(function, name):
+    """A column function that shows a band, empty where it is missing."""
+    return lambda records, key: function(records, key, name) if name in records.records[key]["card"]["bands"] else ""
+
+
+def seconds_column(records, key):
+    """CPU seconds of training."""
+    seconds = records.records[key]["cpu_seconds"]
+    return "" if seconds is None else f"{seconds:,.0f}"
+
+
+def share_column(name):
+    """A column function that shows a share in per cent."""
+
+    def cell(records, key):
+        card = records.records[key]["card"]
+        if name not in card["scores"]:
+            return ""
+        std = card["spread"].get(name)
+        return number(100 * card["scores"][name], None if std is None else 100 * std) + " %"
+
+    return cell
+
+
+COLUMNS = {
+    "name": ("configuration", lambda records, key: f"`{key.rsplit('/', 1)[-1]}`"),
+    "drawn": ("sampler", lambda records, key: records.records[key]["card"]["drawn"] or ""),
+    "fid": ("FID", score_column("fid")),
+    "real": ("real images", band_column(Records.band, "fid")),
+    "held_out": ("held-out", band_column(Records.held_out, "fid")),
+    "precision": ("precision", score_column("precision")),
+    "precision_held_out": ("held-out", band_column(Records.held_out, "precision")),
+    "recall": ("recall", score_column("recall")),
+    "recall_real": ("real images", band_column(Records.band, "recall")),
+    "class_accuracy": ("requested class", share_column("class_accuracy")),
+    "mse": ("MSE", score_column("mse")),
+    "psnr": ("PSNR, dB", score_column("psnr")),
+    "ssim": ("SSIM", score_column("ssim")),
+    "nll": ("NLL, nats", score_column("nll")),
+    "images": ("images seen", lambda records, key: records.fact(key, "images_seen")),
+    "seconds": ("CPU seconds", seconds_column),
+}
+
+
+def render(folder=TEMPLATES):
+    """Render all pages; returns their text by path."""
+    environment = Environment(
+        loader=FileSystemLoader(folder), undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False
+    )
+    environment.globals["records"] = Records(folder)
+    pages = {}
+    for template in sorted(folder.glob("*.md.jinja")):
+        name = template.name.removesuffix(".jinja")
+        path = folder.parent / "results.md" if name == "index.md" else folder / name
+        pages[path] = environment.get_template(template.name).render()
+    return pages
+
+
+def run():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="compare the pages instead of writing them")
+    options = parser.parse_args()
+    stale = False
+    for path, text in render().items():
+        current = path.read_text() if path.exists() else ""
+        if options.check and current != text:
+            stale = True
+            print("".join(difflib.unified_diff(current.splitlines(True), text.splitlines(True), str(path), "rendered")))
+        elif not options.check:
+            path.write_text(text)
+            print(path.relative_to(ROOT))
+    raise SystemExit(int(stale))
+
+
+if __name__ == "__main__":
+    run()
