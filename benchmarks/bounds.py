@@ -75,16 +75,15 @@ def run():
         noise["classes of the reference"] = score_samples(conditional, train, extractor, num_samples=num, **common)
     drawn = score_images(Drawn(train, num), train, extractor, metrics=options.metrics, band_draws=0)
     table = Table(title=f"{num:,} images against {train.name}, {extractor.name}'s features")
-    for column in ("score", "classes", "real images", "held-out images", "uniform noise", "one draw of real images"):
+    held_out_column = f"held-out ({min(num, len(test)):,})"
+    for column in ("score", "classes", "real images", held_out_column, "uniform noise", "one draw of real images"):
         table.add_column(column, justify="right")
     for kind, card in noise.items():
         for score, value in card.scores.items():
             band = card.bands.get(score)
-            held_out = (
-                "" if band is None or band.held_out is None else f"{band.held_out:.4g} ({band.held_out_images:,})"
-            )
-            real = "" if band is None else f"{band.mean:.3g} ± {band.std:.2g}"
-            table.add_row(score, kind, real, held_out, f"{value:.4g}", f"{drawn.scores[score]:.4g}")
+            held_out, real = ("", "") if band is None else (f"{band.held_out:.4g}", f"{band.mean:.3g} ± {band.std:.2g}")
+            real_draw = f"{drawn.scores[score]:.4g}" if score in drawn.scores else ""
+            table.add_row(score, kind, real, held_out, f"{value:.4g}", real_draw)
     Console().print(table)
     if options.record:
         path = ROOT / "docs" / "results" / f"{options.record}.json"

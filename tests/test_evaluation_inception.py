@@ -17,6 +17,17 @@ from lightning_gen.evaluation import EXTRACTORS, make_extractor, score_images
 from tests.test_evaluation import Images, digit_sets
 
 TORCH_FIDELITY_METRICS = ("fid", "isc", "kid", "prc")
+SCORE_NAMES = {
+    "fid": "frechet_inception_distance",
+    "isc": "inception_score_mean",
+    "isc_std": "inception_score_std",
+    "kid": "kernel_inception_distance_mean",
+    "kid_std": "kernel_inception_distance_std",
+    "precision": "precision",
+    "recall": "recall",
+    "f_score": "f_score",
+}
+"""Our names of scores, and torch-fidelity's."""
 
 
 def random_inception(images):
@@ -88,18 +99,8 @@ def test_every_score_equals_torch_fidelitys(colour, weights):
     card = score_images(
         generated, reference, make_extractor("inception", inception_weights=weights), metrics=TORCH_FIDELITY_METRICS
     )
-    names = {
-        "fid": "frechet_inception_distance",
-        "isc": "inception_score_mean",
-        "isc_std": "inception_score_std",
-        "kid": "kernel_inception_distance_mean",
-        "kid_std": "kernel_inception_distance_std",
-        "precision": "precision",
-        "recall": "recall",
-        "f_score": "f_score",
-    }
-    assert set(card.scores) == set(names)
-    for ours, theirs in names.items():
+    assert set(card.scores) == set(SCORE_NAMES)
+    for ours, theirs in SCORE_NAMES.items():
         assert card.scores[ours] == pytest.approx(expected[theirs], rel=1e-6), ours
     assert card.protocol["fid"] == "fid16_train"
     assert "no antialiasing, to 299x299" in card.resizer

@@ -246,7 +246,7 @@ def test_evaluate_counts_the_modes_of_a_run(digits, tmp_path, monkeypatch, capsy
     options += ["--trainer.enable_progress_bar=false", "--last.every_n_epochs=1"]
     assert main(["fit", "--config", str(ROOT / "configs" / "dcgan_digits.yaml"), *options]) == 0
     run, out = str(tmp_path / "stacked"), tmp_path / "card.json"
-    scoring = ["--num_samples", "210", "--device", "cpu", "--out", str(out)]
+    scoring = ["--features", "classifier", "--num_samples", "210", "--device", "cpu", "--out", str(out)]
     assert main(["evaluate", "--ckpt", run, "--metrics", "modes", "fid", *scoring]) == 0
     card = json.loads(out.read_text())
     assert set(card["scores"]) == {"modes", "modes_kl", "fid"}

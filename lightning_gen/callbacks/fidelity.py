@@ -6,17 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.utilities import rank_zero_warn
 
 from lightning_gen.callbacks.ending import is_last_epoch
 from lightning_gen.checks import check_at_least
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation import (
+    AUTO,
     MAX_SAMPLES,
+    NO_EXTRACTOR,
     WIDE_FEATURES,
     Extractor,
     ScoreCard,
     check_metric_names,
     check_metrics,
+    choose_extractor,
     classifier_splits,
     make_extractor,
     protocol_name,
@@ -47,8 +51,10 @@ class Fidelity(pl.Callback):
         every_n_epochs: train epochs between two scores; the end of training is always scored.
         num_samples: the number of images to score; default: the size of the train split, at most 10,000.
         metrics: one or several of ``fid``, ``isc``, ``kid`` ..., see ``lightning_gen.evaluation.FEATURE_METRICS``.
-        features: name of the extractor; None disables scoring.
-        inception_weights: file of Inception's weights, for ``features="inception"``.
+        features: name of the extractor; ``auto``: the classifier for labelled data with enough images per class,
+            otherwise inception if its weights are present, otherwise efficientnet_lite0 if it is installed, otherwise
+            nothing is scored; None disables scoring.
+        inception_weights: file of Inception's weights.
         batch_size: the number of images generated at once.
         seed: seed of the samples, the same for every score.
 
@@ -61,7 +67,7 @@ class Fidelity(pl.Callback):
         every_n_epochs: int = 1,
         num_samples: int | None = None,
         metrics: Sequence[str] = ("fid",),
-        features: str | None = "classifier",
+        features: str | None = AUTO,
         inception_weights: Path | None = None,
         batch_size: int = 100,
         seed: int = 0,
@@ -103,13 +109,20 @@ class Fidelity(pl.Callback):
         if self.features is None or fast_dev_run or not isinstance(pl_module, ImageGenerator | Reconstructor):
             return
         source = image_source(trainer)
+        reference = source.image_set("train")
+        name: str | None = self.features
+        if name == AUTO:
+            name = choose_extractor(reference, self.inception_weights)
+        if name is None:
+            self.extractor = None
+            rank_zero_warn(f"the model is not scored: {NO_EXTRACTOR}; fidelity.features null disables this warning")
+            return
         self.extractor = make_extractor(
-            self.features,
-            labelled=classifier_splits(source) if self.features == "classifier" else None,
+            name,
+            labelled=classifier_splits(source) if name == "classifier" else None,
             inception_weights=self.inception_weights,
             device=trainer.strategy.root_device,
         )
-        reference = source.image_set("train")
         check_metrics(self.metrics, self.extractor, self.num_scored(pl_module, reference), len(reference))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -21,12 +21,15 @@ from lightning_gen.data import ImageData, folder_set
 from lightning_gen.distributed import rank_and_world_size
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation import (
+    AUTO,
     FEATURE_METRICS,
     LIKELIHOOD_METRICS,
     MAX_SAMPLES,
+    NO_EXTRACTOR,
     Extractor,
     ScoreCard,
     check_likelihood_metrics,
+    choose_extractor,
     classifier_splits,
     make_extractor,
     score_images,
@@ -51,7 +54,7 @@ def evaluate(
     generated: Path | None = None,
     reference: Path | None = None,
     metrics: list[Metric] = ["fid"],  # noqa: B006 (never changed, and the parser shows it)
-    features: str | None = None,
+    features: str = AUTO,
     num_samples: int | None = None,
     split: Split = "train",
     seed: int = 1,
@@ -79,9 +82,10 @@ def evaluate(
         reference: a folder or zip of real images; default: the dataset that the checkpoint was trained on.
         metrics: one or several metrics, described in docs/scoring.md; elbo and nll are likelihoods of the split's
             images under the model.
-        features: the extractor whose features are compared: classifier (trained on the labelled dataset itself; the
-            default for a checkpoint of labelled data), inception (the published protocol; the default otherwise), or
-            another extractor of torch-fidelity.
+        features: the extractor whose features are compared: classifier (trained on the labelled dataset itself),
+            inception (the published protocol), efficientnet_lite0 (for photographs, without a download), or another
+            extractor of torch-fidelity. auto is the classifier for a checkpoint of labelled data with enough images per
+            class, otherwise inception if its weights are present, otherwise efficientnet_lite0 if it is installed.
         num_samples: the number of images to generate; default: the size of the reference, at most 10,000.
         split: the dataset's split to score against.
         seed: seed of the samples. Scores during training use 0, so that this draw did not choose the checkpoint.
@@ -154,7 +158,7 @@ class ScoringOptions:
 
     Attributes:
         metrics: the requested metrics.
-        features: name of the extractor; None for the default.
+        features: name of the extractor, or ``auto``.
         batch_size: the number of images per batch.
         inception_weights: file of Inception's weights.
         device: device of this process.
@@ -162,7 +166,7 @@ class ScoringOptions:
     """
 
     metrics: tuple[str, ...]
-    features: str | None
+    features: str
     batch_size: int
     inception_weights: Path | None
     device: str
@@ -178,9 +182,14 @@ class ScoringOptions:
         """The requested likelihoods."""
         return tuple(metric for metric in self.metrics if metric in LIKELIHOOD_METRICS)
 
-    def extractor(self, default: str, data: ImageData | None) -> Extractor:
-        """Create the extractor; ``classifier`` is trained on ``data``."""
-        name = self.features or default
+    def extractor(self, data: ImageData | None) -> Extractor:
+        """Create the extractor; ``classifier`` is trained on ``data``. InputError where ``auto`` finds none."""
+        name: str | None = self.features
+        if name == AUTO:
+            train = data.image_set("train") if data is not None and data.num_classes else None
+            name = choose_extractor(train, self.inception_weights)
+        if name is None:
+            raise InputError(NO_EXTRACTOR)
         return make_extractor(
             name,
             labelled=classifier_splits(data) if data is not None and name == "classifier" else None,
@@ -253,7 +262,7 @@ def score_checkpoint(
         if not metrics and sampling != DEFAULT_SAMPLING:
             raise InputError(f"{likelihoods[0]} does not depend on how images are sampled; leave these options out")
     if metrics:
-        extractor = scoring.extractor("classifier" if data.num_classes else "inception", data)
+        extractor = scoring.extractor(data)
         options = common | {"metrics": metrics, "num_samples": num_samples}
         if isinstance(model, ImageGenerator) and from_samples:
             _, num_processes = rank_and_world_size()
@@ -329,7 +338,7 @@ def score_folder(
     data = None
     if scoring.features == "classifier":
         data = ImageData("folder", root=str(reference), image_size=int(real[:1].shape[-1]))
-    extractor = scoring.extractor("inception", data)
+    extractor = scoring.extractor(data)
     return score_images(fake, real, extractor, metrics=scoring.feature_metrics, batch_size=scoring.batch_size)
 
 

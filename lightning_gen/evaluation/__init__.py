@@ -3,7 +3,14 @@
 from lightning_gen.evaluation.band import WIDE_FEATURES, Band
 from lightning_gen.evaluation.card import ScoreCard, protocol_name
 from lightning_gen.evaluation.extractor import Extractor, Features
-from lightning_gen.evaluation.extractors import EXTRACTORS, classifier_splits, make_extractor
+from lightning_gen.evaluation.extractors import (
+    AUTO,
+    EXTRACTORS,
+    NO_EXTRACTOR,
+    choose_extractor,
+    classifier_splits,
+    make_extractor,
+)
 from lightning_gen.evaluation.facts import describe_sampling
 from lightning_gen.evaluation.likelihood import check_likelihood_metrics, score_likelihood
 from lightning_gen.evaluation.metrics import (
@@ -22,11 +29,13 @@ from lightning_gen.evaluation.scoring import (
 )
 
 __all__ = [
+    "AUTO",
     "EXTRACTORS",
     "FEATURE_METRICS",
     "LIKELIHOOD_METRICS",
     "MAX_SAMPLES",
     "METRICS",
+    "NO_EXTRACTOR",
     "WIDE_FEATURES",
     "Band",
     "Extractor",
@@ -36,6 +45,7 @@ __all__ = [
     "check_likelihood_metrics",
     "check_metric_names",
     "check_metrics",
+    "choose_extractor",
     "classifier_splits",
     "describe_sampling",
     "make_extractor",

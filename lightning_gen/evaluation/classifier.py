@@ -187,7 +187,9 @@ def trained_classifier(train: ImageSet, test: ImageSet) -> Arrays:
     keys = [RECIPE]
     for part in (train, test):
         if part.labels is None or len(part) == 0 or part.labels.min() < 0:
-            raise InputError(f"{part.name} has no class labels to train a classifier with; use inception instead")
+            raise InputError(
+                f"{part.name} has no class labels to train a classifier with; use inception or efficientnet_lite0"
+            )
         keys += [part.key, sha256(part.labels.tobytes()).hexdigest()]
     if train[:1].shape != test[:1].shape:
         raise InputError(f"images of {train.name} and {test.name} have different shapes")

@@ -20,13 +20,15 @@ from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 from torchvision.models import VGG16_Weights
 
 from lightning_gen.errors import InputError
+from lightning_gen.evaluation.efficientnet import EFFICIENTNET
 from lightning_gen.evaluation.extractor import Extractor, Features
 from lightning_gen.hashing import weights_hash
 from lightning_gen.types import StoredImages
 
 INCEPTION = "inception-v3-compat"
 """torch-fidelity's name of the extractor ``inception``."""
-PRETRAINED = ("inception", *(name for name in FEATURE_EXTRACTORS_REGISTRY if name != INCEPTION))
+OTHERS = tuple(name for name in FEATURE_EXTRACTORS_REGISTRY if name not in (INCEPTION, EFFICIENTNET))
+PRETRAINED = ("inception", EFFICIENTNET, *OTHERS)
 INCEPTION_SIZE = 299
 CPU_BATCH = 8
 """On a CPU Inception is fastest in batches whose activations fit the cache. On one thread oneDNN uses another kernel
@@ -36,15 +38,15 @@ for small batches (features differ by float32 rounding, 1e-5, which changes KID)
 class Pretrained(Extractor):
     """A feature extractor of torch-fidelity's registry.
 
-    The features are those of the layer that torch-fidelity uses for FID. There are no logits, so IS is undefined;
-    ``Inception`` has logits.
+    The features are those of the layer that torch-fidelity uses for FID. Of these extractors only
+    ``efficientnet_lite0`` has logits; IS is undefined for the others.
 
     Args:
-        name: name in torch-fidelity's registry, e.g. ``dinov2-vit-b-14``, ``clip-vit-b-32``, ``vgg16``.
+        name: name in torch-fidelity's registry, e.g. ``efficientnet_lite0``, ``dinov2-vit-b-14``, ``vgg16``.
         device: device of the network.
 
     Raises:
-        InputError: when the weights are not cached and cannot be downloaded.
+        InputError: when the weights are not cached and cannot be downloaded, or a package is not installed.
     """
 
     layers: tuple[str, ...]
@@ -58,20 +60,23 @@ class Pretrained(Extractor):
             if name == "vgg16":
                 url = VGG16_Weights.IMAGENET1K_V1.url
                 weights = to_file(torch.hub.load_state_dict_from_url(url, check_hash=True, weights_only=True))
-            layer = extractor_class.get_default_feature_layer_for_metric("fid")
-            network = extractor_class(name, [layer], feature_extractor_weights_path=weights, verbose=False)
+            layers = [extractor_class.get_default_feature_layer_for_metric("fid")]
+            layers += [layer for layer in extractor_class.get_provided_features_list() if layer == "logits"]
+            network = extractor_class(name, layers, feature_extractor_weights_path=weights, verbose=False)
         self.network: nn.Module = network.to(self.device)
         self.weights_hash = weights_hash(network)
         size = getattr(network, "resolution", getattr(network, "INPUT_IMAGE_SIZE", None))
-        self.resizer = tensorflow_resizer(size)
-        self.width = self(torch.zeros(1, 3, 8, 8, dtype=torch.uint8)).vectors.shape[1]
+        self.resizer = getattr(network, "resizer", tensorflow_resizer(size))
+        vectors, logits = self(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
+        self.width = vectors.shape[1]
+        self.classes = 0 if logits is None else logits.shape[1]
 
     @torch.inference_mode()
     def __call__(self, images: StoredImages) -> Features:
-        """Extract the layer that torch-fidelity uses for FID; see the base class."""
+        """Extract the layer that torch-fidelity uses for FID, and logits if there are any; see the base class."""
         with torch.autocast(self.device.type, enabled=False):
-            (vectors,) = self.network(three_channels(images).to(self.device))
-        return Features(vectors.float().cpu())
+            vectors, *logits = self.network(three_channels(images).to(self.device))
+        return Features(vectors.float().cpu(), logits[0].float().cpu() if logits else None)
 
     def notes(self, channels: int) -> list[str]:
         """State that grey images were repeated to three channels; see the base class."""
@@ -203,6 +208,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path} is not a plain dictionary of tensors; the right file is {URL_INCEPTION_V3}")
     return state
+
+
+def inception_is_local(weights: Path | None = None) -> bool:
+    """Whether Inception needs no download: a file is given, or torch's cache has the published one."""
+    return weights is not None or Path(torch.hub.get_dir(), "checkpoints", Path(URL_INCEPTION_V3).name).is_file()
 
 
 @contextmanager

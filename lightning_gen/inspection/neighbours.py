@@ -9,7 +9,15 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from lightning_gen.checks import check_at_least
-from lightning_gen.evaluation import Extractor, classifier_splits, make_extractor
+from lightning_gen.errors import InputError
+from lightning_gen.evaluation import (
+    AUTO,
+    NO_EXTRACTOR,
+    Extractor,
+    choose_extractor,
+    classifier_splits,
+    make_extractor,
+)
 from lightning_gen.images import to_uint8
 from lightning_gen.inspection.findings import Findings, strip, table
 from lightning_gen.inspection.subject import Subject, without_classes
@@ -67,7 +75,7 @@ def neighbours(
     num: int = 1000,
     k: int = 4,
     shown: int = 8,
-    features: str | None = None,
+    features: str = AUTO,
     inception_weights: Path | None = None,
 ) -> Findings:
     """Find the nearest training images of samples, in pixel space and in feature space.
@@ -84,8 +92,8 @@ def neighbours(
         num: number of samples, and maximum number of test images.
         k: number of nearest training images per row of the picture.
         shown: number of samples in the picture.
-        features: feature extractor: classifier (trained on the labelled dataset itself; the default for labelled data),
-            inception (the default otherwise), or another extractor of torch-fidelity.
+        features: feature extractor: classifier (trained on the labelled dataset itself), inception, efficientnet_lite0,
+            or another extractor of torch-fidelity; auto chooses as for scores (see docs/scoring.md).
         inception_weights: a file with torch-fidelity's Inception weights, if they cannot be downloaded.
 
     Returns:
@@ -100,8 +108,12 @@ def neighbours(
     check_at_least(1, prefix="--", num=num, k=k, shown=shown)
     train, test = subject.data.image_set("train"), subject.data.image_set("test")
     device = search_device(subject.model.device)
+    labelled = train if subject.data.num_classes else None
+    name = choose_extractor(labelled, inception_weights) if features == AUTO else features
+    if name is None:
+        raise InputError(NO_EXTRACTOR)
     extractor = make_extractor(
-        features or ("classifier" if subject.data.num_classes else "inception"),
+        name,
         labelled=classifier_splits(subject.data) if subject.data.num_classes else None,
         inception_weights=inception_weights,
         device=subject.model.device,
