@@ -18,6 +18,7 @@ from lightning_gen.evaluation import (
     check_metrics,
     classifier_splits,
     make_extractor,
+    needs_of,
     protocol_name,
     score_reconstructions,
     score_samples,
@@ -41,14 +42,15 @@ class Fidelity(pl.Callback):
     Args:
         every_n_epochs: train epochs between two scores; the end of training is always scored.
         num_samples: the number of images to score; default: the size of the train split, at most 10,000.
-        metrics: one or several of ``fid``, ``isc``, ``kid`` ..., see ``lightning_gen.evaluation.FEATURE_METRICS``.
+        metrics: one or several of ``fid``, ``isc``, ``kid`` ..., see ``lightning_gen.evaluation.FEATURE_METRICS``;
+            ``copies`` is refused, because training does not use the test split.
         features: name of the extractor; None disables scoring.
         inception_weights: file of Inception's weights, for ``features="inception"``.
         batch_size: the number of images generated at once.
         seed: seed of the samples, the same for every score.
 
     Raises:
-        InputError: when a number is not positive or a metric is unknown.
+        InputError: when a number is not positive, or a metric is unknown or needs held-out images.
     """
 
     def __init__(
@@ -66,6 +68,10 @@ class Fidelity(pl.Callback):
         )
         if metrics:
             check_metric_names(metrics)
+        if "held_out" in needs_of(metrics):
+            raise InputError(
+                "fidelity.metrics contains copies, which needs the test split; run evaluate.py --metrics copies instead"
+            )
         self.every_n_epochs = every_n_epochs
         self.num_samples = num_samples
         self.metrics = tuple(metrics)

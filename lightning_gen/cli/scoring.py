@@ -29,6 +29,7 @@ from lightning_gen.evaluation import (
     check_likelihood_metrics,
     classifier_splits,
     make_extractor,
+    needs_of,
     score_images,
     score_likelihood,
     score_reconstructions,
@@ -76,7 +77,7 @@ def evaluate(
         generated: a folder or zip of images to score instead of a checkpoint.
         reference: a folder or zip of real images; default: the dataset that the checkpoint was trained on.
         metrics: one or several metrics, described in docs/scoring.md; elbo and nll are likelihoods of the split's
-            images under the model.
+            images under the model; copies compares samples with the train and test splits, whatever the split.
         features: the extractor whose features are compared: classifier (trained on the labelled dataset itself; the
             default for a checkpoint of labelled data), inception (the published protocol; the default otherwise), or
             another extractor of torch-fidelity.
@@ -235,11 +236,16 @@ def score_checkpoint(
     if metrics:
         extractor = scoring.extractor("classifier" if data.num_classes else "inception", data)
         options = common | {"metrics": metrics, "num_samples": num_samples}
+        samples_only: dict[str, Any] = {}
+        if "held_out" in needs_of(metrics):
+            # the test split contains the classes that training left out, the val split does not
+            held_out = data.image_set("val" if data.leave_out else "test")
+            samples_only = {"training": data.image_set("train"), "held_out": held_out}
         if isinstance(model, ImageGenerator) and from_samples:
             _, num_processes = rank_and_world_size()
             share = -(-(num_samples or min(len(real), MAX_SAMPLES)) // num_processes)
             with progress_bar(model, share, show_progress):
-                cards.append(score_samples(model, real, extractor, **options))
+                cards.append(score_samples(model, real, extractor, **options, **samples_only))
         elif isinstance(model, Reconstructor):
             cards.append(score_reconstructions(model, real, extractor, **options))
         else:

@@ -11,6 +11,7 @@ from lightning_gen.evaluation.metrics import (
     METRICS,
     check_metric_names,
     check_metrics,
+    needs_of,
 )
 from lightning_gen.evaluation.scoring import (
     MAX_SAMPLES,
@@ -36,6 +37,7 @@ __all__ = [
     "classifier_splits",
     "describe_sampling",
     "make_extractor",
+    "needs_of",
     "protocol_name",
     "score_images",
     "score_likelihood",

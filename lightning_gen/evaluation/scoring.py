@@ -15,7 +15,16 @@ import torch
 
 from lightning_gen.distributed import ScoringGroup, scoring_group
 from lightning_gen.evaluation.card import ScoreCard, protocol_name
-from lightning_gen.evaluation.extraction import Extracted, ScoredBatch, batches_of, extract, extract_reference
+from lightning_gen.evaluation.copies import CopyReference
+from lightning_gen.evaluation.extraction import (
+    Extracted,
+    ScoredBatch,
+    batches_of,
+    compare_copies,
+    extract,
+    extract_copy_features,
+    extract_reference,
+)
 from lightning_gen.evaluation.extractor import Extractor
 from lightning_gen.evaluation.facts import describe_sampling, model_facts, precision, split_name
 from lightning_gen.evaluation.metric_record import FeatureInputs
@@ -50,6 +59,8 @@ def score_samples(
     seed: int = 0,
     split: str | None = None,
     weights: Literal["ema", "raw"] | None = None,
+    held_out: ImageSet | None = None,
+    training: ImageSet | None = None,
 ) -> ScoreCard:
     """Generate images with a model and score them.
 
@@ -69,6 +80,8 @@ def score_samples(
         split: the reference's split in the protocol's name; default: the last part of the reference's name.
         weights: whether the model samples with averaged or raw weights, for the card; default: determined from the
             model's ``ema`` and ``use_ema``.
+        held_out: real images that the model was not trained on, for ``copies``.
+        training: the images that the model was trained on, for ``copies``; default: the reference.
 
     Returns:
         The score card, on every rank.
@@ -78,7 +91,8 @@ def score_samples(
             their shape.
     """
     num = min(len(reference), MAX_SAMPLES) if num_samples is None else num_samples
-    check_metrics(metrics, extractor, num, len(reference))
+    copy_reference = make_copy_reference(reference, training, held_out)
+    check_metrics(metrics, extractor, num, len(reference), copy_reference)
     device = model_device(model)
     labels = sample_labels(model, reference, num, seed)
 
@@ -98,7 +112,7 @@ def score_samples(
     with scoring_group() as group:
         with isolated_inference(model, mix_seed(seed, "score", group.rank)):
             generated = extract(load, num, extractor, batch_size, group, metrics)
-        return make_card(generated, reference, extractor, metrics, batch_size, group, split, facts)
+        return make_card(generated, reference, extractor, metrics, batch_size, group, split, facts, copy_reference)
 
 
 def score_reconstructions(
@@ -167,6 +181,8 @@ def score_images(
     metrics: Sequence[str] = ("fid",),
     batch_size: int = 100,
     split: str | None = None,
+    held_out: ImageSet | None = None,
+    training: ImageSet | None = None,
 ) -> ScoreCard:
     """Score a set of images, such as a folder; the score of held-out real images is the lower bound of a protocol.
 
@@ -177,6 +193,8 @@ def score_images(
         metrics: names out of ``FEATURE_METRICS``.
         batch_size: the number of images per batch.
         split: name of the reference in the protocol's name; default: the last part of the reference's name.
+        held_out: real images that the model of these images was not trained on, for ``copies``.
+        training: the images that it was trained on, for ``copies``; default: the reference.
 
     Returns:
         The score card, on every rank.
@@ -185,7 +203,8 @@ def score_images(
         InputError: when a metric is unknown or undefined for this number of images, or the extractor does not accept
             their shape.
     """
-    check_metrics(metrics, extractor, len(generated), len(reference))
+    copy_reference = make_copy_reference(reference, training, held_out)
+    check_metrics(metrics, extractor, len(generated), len(reference), copy_reference)
     facts = {
         "subject": "folder",
         "generated": generated.name,
@@ -194,7 +213,7 @@ def score_images(
     }
     with scoring_group() as group:
         extracted = extract(batches_of(generated), len(generated), extractor, batch_size, group, metrics)
-        return make_card(extracted, reference, extractor, metrics, batch_size, group, split, facts)
+        return make_card(extracted, reference, extractor, metrics, batch_size, group, split, facts, copy_reference)
 
 
 class UniformNoise:
@@ -221,6 +240,7 @@ def make_card(
     group: ScoringGroup,
     split: str | None,
     facts: Mapping[str, Any],
+    copy_reference: CopyReference | None = None,
 ) -> ScoreCard:
     """Compute scores from extracted features on rank 0 and give the card to every rank.
 
@@ -233,20 +253,31 @@ def make_card(
         group: the processes that score together.
         split: name of the reference's split; default: the last part of the reference's name.
         facts: further fields of the card.
+        copy_reference: training and held-out images, for ``copies``.
 
     Returns:
         The score card.
     """
     real = extract_reference(reference, extractor, metrics, batch_size, group)
+    copy_features = extract_copy_features(copy_reference, extractor, metrics, batch_size, group)
 
     def make() -> ScoreCard:
         assert generated is not None
         assert real is not None
         num, subject, split_of_card = facts["num_generated"], facts["subject"], split or split_name(reference)
-        inputs = FeatureInputs(extractor, generated.features, real, num, len(reference), generated.per_image)
+        copies = compare_copies(generated, copy_reference, copy_features)
+        inputs = FeatureInputs(extractor, generated.features, real, num, len(reference), generated.per_image, copies)
         scores = compute_scores([*metrics, *generated.per_image], inputs)
         flags = find_weaknesses(metrics, inputs)
         notes = extractor.notes(generated.image_shape[0])
+        protocol = {name: protocol_name(name, num, split_of_card, extractor.name, subject) for name in metrics}
+        if copies is not None and copy_reference is not None:
+            training, held_out = copy_reference
+            protocol["copies"] = protocol_name("copies", num, split_name(training), extractor.name, subject)
+            notes.append(
+                f"copies: of {len(training):,} training images of {training.name}, compared with {len(held_out):,} "
+                f"held-out images of {held_out.name}"
+            )
         broken = num - int(generated.per_image["finite"].sum()) if "finite" in generated.per_image else 0
         if broken:
             flags |= dict.fromkeys(metrics, f"{broken:,} images had values that are not finite, replaced by grey")
@@ -256,7 +287,7 @@ def make_card(
         return ScoreCard(
             scores=scores,
             metrics=tuple(metrics),
-            protocol={name: protocol_name(name, num, split_of_card, extractor.name, subject) for name in metrics},
+            protocol=protocol,
             reference=reference.name,
             reference_key=reference.key,
             num_reference=len(reference),
@@ -273,6 +304,13 @@ def make_card(
         )
 
     return group.on_first_rank(make)
+
+
+def make_copy_reference(
+    reference: ImageSet, training: ImageSet | None, held_out: ImageSet | None
+) -> CopyReference | None:
+    """Training and held-out images; the reference if ``training`` is None, and None without held-out images."""
+    return None if held_out is None else CopyReference(reference if training is None else training, held_out)
 
 
 def sample_labels(model: ImageGenerator, reference: ImageSet, num: int, seed: int) -> Labels | None:
