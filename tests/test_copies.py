@@ -160,7 +160,7 @@ def test_a_memoriser_is_detected(splits):
     assert card.scores["copies_ct_pixels"] < -3
     assert card.scores["copies_ct_features"] < -3
     assert card.scores["copies_p"] < 1e-12
-    assert card.flags["copies"].startswith("memorised training images: 100.0% of the samples")
+    assert card.flags["copies"].startswith("memorised training images: small distance ratios of 100.0% by pixels and")
     assert card.protocol["copies"] == "copies500_train@classifier"
     assert any("180 held-out images of digits/0" in note for note in card.notes)
 
@@ -227,7 +227,7 @@ def test_the_error_rate_over_random_splits_is_that_stated():
         p_values.append([x.p for space in spaces.values() for x in (space.distance, space.ratio)] + [found.p])
         memorised += bool(found.memorised)
     assert memorised <= 2  # 0.2 expected at most
-    assert (np.array(p_values) < 0.05).mean(0).max() < 0.09
+    assert (np.array(p_values) < 0.05).mean(0).max() < 0.1
     assert (np.array(p_values) < 0.5).mean(0)[:4].min() > 0.3
 
 

@@ -55,8 +55,8 @@ ROWS_PER_BLOCK = 1024
 """The number of training images whose distances are in memory at once."""
 SPACES = ("pixels", "features")
 
-Values = Float64[Tensor, " values"]
-Cells = Int64[Tensor, " values"]
+Samples = Float64[Tensor, " samples"]
+HeldOut = Float64[Tensor, " held_out"]
 
 
 class CopyReference(NamedTuple):
@@ -205,7 +205,7 @@ def space_statistics(
     )
 
 
-def share_nearer(samples: Values, held_out: Values) -> Nearer:
+def share_nearer(samples: Samples, held_out: HeldOut) -> Nearer:
     """The share of samples below the 1 % quantile of the held-out values, with its exact p-value.
 
         X ~ BetaBinomial(M, k, n + 1 - k),    p = P(X >= x),    k = floor(0.01 (n + 1)), at least 1
@@ -228,7 +228,7 @@ def share_nearer(samples: Values, held_out: Values) -> Nearer:
     return Nearer(below / num, k / (n + 1), p)
 
 
-def mann_whitney_z(samples: Values, held_out: Values) -> float:
+def mann_whitney_z(samples: Samples, held_out: HeldOut) -> float:
     """The z-score of the Mann-Whitney statistic, negative where the samples' values are smaller.
 
         U = #{(s, h) : s > h} + #{(s, h) : s = h} / 2,    z = (U - mn / 2) / sigma
@@ -251,7 +251,12 @@ def mann_whitney_z(samples: Values, held_out: Values) -> float:
     return float((u - m * n / 2) / math.sqrt(variance)) if variance > 0 else 0.0
 
 
-def c_t(samples: Values, held_out: Values, sample_cells: Cells, held_out_cells: Cells) -> float:
+def c_t(
+    samples: Samples,
+    held_out: HeldOut,
+    sample_cells: Int64[Tensor, " samples"],
+    held_out_cells: Int64[Tensor, " held_out"],
+) -> float:
     """The statistic C_T of Meehan et al. 2020: below -3, samples are nearer to training images than held-out images.
 
     Args:

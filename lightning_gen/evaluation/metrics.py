@@ -174,12 +174,11 @@ def weak_copies(inputs: FeatureInputs) -> str | None:
     """The model has memorised training images, or the held-out images do not allow to tell."""
     assert inputs.copies is not None
     reasons = []
-    for name in inputs.copies.memorised:
-        ratio = inputs.copies.spaces[name].ratio
-        reasons.append(
-            f"memorised training images: {ratio.share:.1%} of the samples have a small distance ratio by {name}, "
-            f"{ratio.expected:.1%} expected"
-        )
+    ratios = {name: inputs.copies.spaces[name].ratio for name in inputs.copies.memorised}
+    if ratios:
+        shares = " and ".join(f"{ratio.share:.1%} by {name}" for name, ratio in ratios.items())
+        expected = max(ratio.expected for ratio in ratios.values())
+        reasons.append(f"memorised training images: small distance ratios of {shares}, {expected:.1%} expected")
     num = inputs.copies.num_held_out
     if QUANTILE * (num + 1) < 1:
         reasons.append(f"{num} held-out images: no {QUANTILE:.0%} quantile; their smallest distance is used")

@@ -275,7 +275,7 @@ def make_card(
             training, held_out = copy_reference
             protocol["copies"] = protocol_name("copies", num, split_name(training), extractor.name, subject)
             notes.append(
-                f"copies: of {len(training):,} training images of {training.name}, compared with {len(held_out):,} "
+                f"copies of {len(training):,} training images of {training.name}, compared with {len(held_out):,} "
                 f"held-out images of {held_out.name}"
             )
         broken = num - int(generated.per_image["finite"].sum()) if "finite" in generated.per_image else 0
