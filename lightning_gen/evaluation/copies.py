@@ -211,7 +211,8 @@ def share_nearer(samples: Samples, held_out: HeldOut) -> Nearer:
         X ~ BetaBinomial(M, k, n + 1 - k),    p = P(X >= x),    k = floor(0.01 (n + 1)), at least 1
 
     for M samples, n held-out values and x samples below the k-th smallest of these. Where more held-out values than
-    that are 0, because held-out images are copies of training images, q is the smallest value above 0.
+    that are 0, because held-out images are copies of training images, q is the smallest value above 0. The p-value is
+    exact except in this case.
 
     Args:
         samples: non-negative values of the samples.
