@@ -216,7 +216,8 @@ def test_values_that_are_not_finite_are_flagged(digits):
 def test_weak_metrics_are_flagged_and_finite_and_undefined_ones_refused(digits, tmp_path):
     train, test = digits
     few = Images("few/test", test.images[:12])
-    card = score_images(few, train, make_extractor("classifier", labelled=digits), metrics=FEATURE_METRICS)
+    names = [name for name in FEATURE_METRICS if name != "copies"]  # undefined for so few images
+    card = score_images(few, train, make_extractor("classifier", labelled=digits), metrics=names)
     assert np.isfinite(list(card.scores.values())).all()
     assert set(card.flags) == {"fid", "isc", "kid", "modes"}
     console = Console(record=True, width=300)

@@ -22,6 +22,7 @@ from lightning_gen.evaluation import (
     score_reconstructions,
     score_samples,
 )
+from lightning_gen.evaluation.copies import CopyReference
 from lightning_gen.evaluation.metrics import METRIC_OF_SCORE, RECORDS
 from lightning_gen.hashing import file_hash, weights_hash
 from lightning_gen.losses.image_quality import MAX_PSNR, MIN_MSE, mse, psnr, ssim
@@ -46,7 +47,7 @@ def test_names_and_scores_are_unique_and_every_metric_is_of_one_kind():
 
 def test_records_name_the_scores_that_their_functions_return():
     train, test = digit_sets()
-    found = score_images(test, train, Linear(), metrics=FEATURE_METRICS).scores
+    found = score_images(test, train, Linear(), metrics=FEATURE_METRICS, held_out=test).scores
     assert list(found) == [key for name in FEATURE_METRICS for key in METRICS[name].scores]
     found = score_reconstructions(Blur(), test, Linear(), metrics=("prc",)).scores
     assert list(found) == [key for name in ("prc", "mse", "ssim") for key in METRICS[name].scores]
@@ -65,14 +66,15 @@ def test_the_checks_follow_from_the_record(metric):
         with pytest.raises(InputError, match=f"unknown metric '{metric.name}'"):
             check_metrics([metric.name], Linear(), 1000, 1000)
         return
-    check_metrics([metric.name], Linear(), metric.min_images, metric.min_images)
+    real = CopyReference(*digit_sets()) if "held_out" in metric.needs else None
+    check_metrics([metric.name], Linear(), metric.min_images, metric.min_images, real)
     with pytest.raises(InputError, match=f"{metric.name} is undefined for {metric.min_images - 1} generated images"):
         check_metrics([metric.name], Linear(), metric.min_images - 1, 1000)
     if metric.uses_reference:
         with pytest.raises(InputError, match=f"{metric.name} is undefined for {metric.min_images - 1} reference"):
             check_metrics([metric.name], Linear(), 1000, metric.min_images - 1)
     else:
-        check_metrics([metric.name], Linear(), metric.min_images, 0)
+        check_metrics([metric.name], Linear(), metric.min_images, 0, real)
     if metric.needs & {"logits", "class_logits"}:
         with pytest.raises(InputError, match=f"{metric.name} .* vectors .*; use .*classifier"):
             check_metrics([metric.name], NoLogits(), 1000, 1000)

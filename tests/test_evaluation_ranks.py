@@ -21,9 +21,9 @@ TIMEOUT = 3
 def scored():
     torch.manual_seed(0)
     model = Generator(num_classes=10)
-    return score_samples(
-        model, digit_sets()[0], Linear(), metrics=("fid", "isc", "prc", "modes"), num_samples=1003, batch_size=64
-    )
+    train, test = digit_sets()
+    metrics = ("fid", "isc", "prc", "modes", "copies")
+    return score_samples(model, train, Linear(), metrics=metrics, num_samples=1003, batch_size=64, held_out=test)
 
 
 def work(rank: int, folder: Path) -> None:

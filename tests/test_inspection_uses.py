@@ -15,13 +15,14 @@ from lightning_gen.cli import main
 from lightning_gen.data import ImageData
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation import Extractor, Features
+from lightning_gen.evaluation.nearest import Nearest
 from lightning_gen.images import save_png, to_float
 from lightning_gen.inspection import Subject
 from lightning_gen.inspection import neighbours as neighbours_module
 from lightning_gen.inspection.anomaly import JoinedImages, NoiseImages, anomaly, measure, normal_and_anomalous
 from lightning_gen.inspection.compress import compress, decode_jpeg, encode_jpeg, fitted_jpeg, quality, scan_bytes
 from lightning_gen.inspection.denoise import denoise
-from lightning_gen.inspection.neighbours import Nearest, neighbours
+from lightning_gen.inspection.neighbours import neighbours
 from lightning_gen.inspection.subject import of_classes, whole, without_classes
 from lightning_gen.losses.image_quality import psnr
 from lightning_gen.models.autoencoders.conditional_vae import ConditionalVAE

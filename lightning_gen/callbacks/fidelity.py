@@ -23,6 +23,7 @@ from lightning_gen.evaluation import (
     choose_extractor,
     classifier_splits,
     make_extractor,
+    needs_of,
     protocol_name,
     score_reconstructions,
     score_samples,
@@ -50,7 +51,8 @@ class Fidelity(pl.Callback):
     Args:
         every_n_epochs: train epochs between two scores; the end of training is always scored.
         num_samples: the number of images to score; default: the size of the train split, at most 10,000.
-        metrics: one or several of ``fid``, ``isc``, ``kid`` ..., see ``lightning_gen.evaluation.FEATURE_METRICS``.
+        metrics: one or several of ``fid``, ``isc``, ``kid`` ..., see ``lightning_gen.evaluation.FEATURE_METRICS``;
+            ``copies`` is refused, because training does not use the test split.
         features: name of the extractor; ``auto``: the classifier for labelled data with enough images per class,
             otherwise inception if its weights are present, otherwise efficientnet_lite0 if it is installed, otherwise
             nothing is scored; None disables scoring.
@@ -59,7 +61,7 @@ class Fidelity(pl.Callback):
         seed: seed of the samples, the same for every score.
 
     Raises:
-        InputError: when a number is not positive or a metric is unknown.
+        InputError: when a number is not positive, or a metric is unknown or needs held-out images.
     """
 
     def __init__(
@@ -77,6 +79,10 @@ class Fidelity(pl.Callback):
         )
         if metrics:
             check_metric_names(metrics)
+        if "held_out" in needs_of(metrics):
+            raise InputError(
+                "fidelity.metrics contains copies, which needs the test split; run evaluate.py --metrics copies instead"
+            )
         self.every_n_epochs = every_n_epochs
         self.num_samples = num_samples
         self.metrics = tuple(metrics)
@@ -162,7 +168,7 @@ class Fidelity(pl.Callback):
         if isinstance(pl_module, ImageGenerator):
             band: dict[str, Any] = {"band_draws": 0}
             if extractor.width <= WIDE_FEATURES:
-                band = {"held_out": image_source(trainer).image_set("test")}
+                band = {"held_out": image_source(trainer).image_set("val")}
             card = score_samples(pl_module, reference, extractor, num_samples=num, **options, **band)
         else:
             assert isinstance(pl_module, Reconstructor)

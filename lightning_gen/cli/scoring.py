@@ -32,6 +32,7 @@ from lightning_gen.evaluation import (
     choose_extractor,
     classifier_splits,
     make_extractor,
+    needs_of,
     score_images,
     score_likelihood,
     score_reconstructions,
@@ -81,7 +82,7 @@ def evaluate(
         generated: a folder or zip of images to score instead of a checkpoint.
         reference: a folder or zip of real images; default: the dataset that the checkpoint was trained on.
         metrics: one or several metrics, described in docs/scoring.md; elbo and nll are likelihoods of the split's
-            images under the model.
+            images under the model; copies compares samples with the train and test splits, whatever the split.
         features: the extractor whose features are compared: classifier (trained on the labelled dataset itself),
             inception (the published protocol), efficientnet_lite0 (for photographs, without a download), or another
             extractor of torch-fidelity. auto is the classifier for a checkpoint of labelled data with enough images per
@@ -264,11 +265,15 @@ def score_checkpoint(
     if metrics:
         extractor = scoring.extractor(data)
         options = common | {"metrics": metrics, "num_samples": num_samples}
+        samples_only: dict[str, Any] = {}
+        if reference is None or "held_out" in needs_of(metrics):
+            # the test split contains the classes that training left out, the val split does not
+            held_out = data.image_set("val" if data.leave_out else "test")
+            samples_only = {"training": data.image_set("train"), "held_out": held_out}
         if isinstance(model, ImageGenerator) and from_samples:
             _, num_processes = rank_and_world_size()
             share = -(-(num_samples or min(len(real), MAX_SAMPLES)) // num_processes)
-            held_out = data.image_set("test") if reference is None and split != "test" else None
-            options |= {"held_out": held_out, "band_draws": scoring.band_draws}
+            options |= {"band_draws": scoring.band_draws, **samples_only}
             drawn: list[ScoreCard] = []
             for draw in range(draws):
                 with progress_bar(model, share, show_progress):

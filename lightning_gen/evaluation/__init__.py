@@ -19,6 +19,7 @@ from lightning_gen.evaluation.metrics import (
     METRICS,
     check_metric_names,
     check_metrics,
+    needs_of,
 )
 from lightning_gen.evaluation.scoring import (
     MAX_SAMPLES,
@@ -49,6 +50,7 @@ __all__ = [
     "classifier_splits",
     "describe_sampling",
     "make_extractor",
+    "needs_of",
     "protocol_name",
     "score_images",
     "score_likelihood",

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from lightning_gen.distributed import ScoringGroup
 from lightning_gen.evaluation.array_cache import cache_path, read_arrays_of_shapes, write_arrays
+from lightning_gen.evaluation.copies import CopyReference, CopyStatistics, copy_statistics
 from lightning_gen.evaluation.extractor import Extractor, Features
-from lightning_gen.evaluation.metric_record import Reference
+from lightning_gen.evaluation.metric_record import Reference, Vectors
 from lightning_gen.evaluation.metrics import automatic_metrics, needs_of, statistics
 from lightning_gen.types import ImageSet, ImageShape, Labels, StoredImages
 
@@ -33,11 +34,19 @@ class ScoredBatch(NamedTuple):
 
 
 class Extracted(NamedTuple):
-    """Features and further values of all images in order, and the images' shape."""
+    """Features and further values of all images in order, the images' shape, and the images if a metric needs them."""
 
     features: Features
     per_image: Mapping[str, Tensor]
     image_shape: ImageShape
+    images: StoredImages | None = None
+
+
+class CopyFeatures(NamedTuple):
+    """Features of the real images that ``copies`` compares samples with."""
+
+    training: Vectors
+    held_out: Vectors
 
 
 def extract(
@@ -56,14 +65,15 @@ def extract(
         extractor: the network.
         batch_size: the number of images per call of ``load``.
         group: the processes that share the work.
-        metrics: the requested metrics. Logits are returned only when one of them needs logits, because the logits of
-            many classes take more memory than the features.
+        metrics: the requested metrics. Logits and images are returned only when one of them needs them, because they
+            may take more memory than the features.
 
     Returns:
         The features on rank 0, None on the others. ``per_image`` has the metrics that need ``labels`` where the batches
         have labels and the extractor has logits.
     """
-    with_logits = "logits" in needs_of(metrics)
+    needs = needs_of(metrics)
+    with_logits, with_images = "logits" in needs, "held_out" in needs
     columns: dict[str, list[Tensor]] = {}
     shape: tuple[int, ...] = ()
     share = group.share(num)
@@ -73,6 +83,8 @@ def extract(
         features = extractor(batch.images)
         values = {"vectors": features.vectors}
         values |= {f"{PREFIX}{name}": value.cpu() for name, value in batch.per_image.items()}
+        if with_images:
+            values["images"] = batch.images.cpu()
         if features.logits is not None and with_logits:
             values["logits"] = features.logits
         if features.logits is not None and batch.labels is not None:
@@ -86,7 +98,8 @@ def extract(
         return None
     per_image = {name.removeprefix(PREFIX): rows for name, rows in gathered.items() if name.startswith(PREFIX)}
     channels, height, width = shape
-    return Extracted(Features(gathered["vectors"], gathered.get("logits")), per_image, (channels, height, width))
+    features = Features(gathered["vectors"], gathered.get("logits"))
+    return Extracted(features, per_image, (channels, height, width), gathered.get("images"))
 
 
 def batches_of(images: ImageSet) -> Callable[[range], ScoredBatch]:
@@ -121,7 +134,8 @@ def extract_reference(
     key = (reference.key, extractor.name, extractor.weights_hash)
     vectors_path, moments_path = cache_path("features", *key), cache_path("statistics", *key)
     needs = needs_of(metrics)
-    needs_vectors, needs_moments = with_vectors or "features" in needs, "statistics" in needs
+    needs_vectors = with_vectors or bool(needs & {"features", "held_out"})
+    needs_moments = "statistics" in needs
     no_vectors = torch.empty(0, extractor.width)
 
     def read() -> Reference | None:
@@ -151,3 +165,39 @@ def extract_reference(
     if needs_moments:
         write_arrays(moments_path, moments)
     return Reference(vectors, moments)
+
+
+def extract_copy_features(
+    real: CopyReference | None, extractor: Extractor, metrics: Sequence[str], batch_size: int, group: ScoringGroup
+) -> CopyFeatures | None:
+    """Extract the features of the training and of the held-out images, or read them from the cache.
+
+    Args:
+        real: these images; must not be None if a metric needs them.
+        extractor: the network.
+        metrics: the requested metrics.
+        batch_size: the number of images per batch.
+        group: the processes that share the work.
+
+    Returns:
+        The features on rank 0; None on the others, and if no metric needs held-out images.
+    """
+    if "held_out" not in needs_of(metrics):
+        return None
+    assert real is not None
+    training, held_out = (extract_reference(part, extractor, metrics, batch_size, group) for part in real)
+    return CopyFeatures(training.vectors, held_out.vectors) if training and held_out else None
+
+
+def compare_copies(
+    generated: Extracted, real: CopyReference | None, features: CopyFeatures | None
+) -> CopyStatistics | None:
+    """Compute the statistics of data-copying on rank 0; None where ``features`` is None."""
+    if real is None or features is None:
+        return None
+    assert generated.images is not None
+    return copy_statistics(
+        (generated.images, generated.features.vectors),
+        (real.training, features.training),
+        (real.held_out, features.held_out),
+    )

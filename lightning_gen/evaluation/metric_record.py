@@ -9,6 +9,7 @@ import numpy.typing as npt
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from lightning_gen.evaluation.copies import CopyStatistics
 from lightning_gen.evaluation.extractor import Extractor, Features
 
 Vectors = Float[Tensor, "_ features"]
@@ -25,6 +26,7 @@ Need = Literal[
     "labels",  # the requested class of each generated image
     "reconstructions",  # pairs of a reconstruction and its original
     "likelihood",  # log p(x), or a bound
+    "held_out",  # the training images and images held out from training
     "latents",  # a latent-variable model with an approximate posterior
 ]
 
@@ -49,6 +51,7 @@ class FeatureInputs:
         num_generated: the number of generated images.
         num_reference: the number of reference images.
         per_image: values of each generated image, by the name of the metric that averages them.
+        copies: the statistics of data-copying; None where no requested metric needs held-out images.
     """
 
     extractor: Extractor
@@ -57,6 +60,7 @@ class FeatureInputs:
     num_generated: int
     num_reference: int
     per_image: Mapping[str, Tensor] = field(default_factory=dict)
+    copies: CopyStatistics | None = None
 
     @property
     def logits(self) -> Float[Tensor, "_ classes"]:

@@ -7,6 +7,7 @@
     prc    precision and recall with 3 nearest neighbours   Kynkaanniemi et al. 2019, https://arxiv.org/abs/1904.06991
     modes  #{c : p(c) > 0} and sum_c p(c) log(C p(c)), p(c) the share of images assigned to class c of C
                                                                         Metz et al. 2017, https://arxiv.org/abs/1611.02163
+    copies             see ``copies.py``
     mse, psnr, ssim    see ``losses/image_quality.py``
     elbo, nll          see ``likelihood.py``
 
@@ -33,6 +34,7 @@ from torch_fidelity.metric_prc import (
 )
 
 from lightning_gen.errors import InputError
+from lightning_gen.evaluation.copies import MIN_CELL_SAMPLES, QUANTILE, SPACES, CopyReference, CopyStatistics
 from lightning_gen.evaluation.extractor import Extractor
 from lightning_gen.evaluation.metric_record import (
     FeatureInputs,
@@ -115,6 +117,15 @@ def nll(inputs: LikelihoodInputs) -> Scores:
     return scores | {"bits_per_dim": scores["nll"] / (inputs.dimensions * math.log(2))}
 
 
+def copies(statistics: CopyStatistics) -> Scores:
+    """Shares of samples that are near to a training image, C_T, and the p-value of memorisation."""
+    spaces = statistics.spaces
+    scores = {f"copies_{name}": spaces[name].distance.share for name in SPACES}
+    scores |= {f"copies_ratio_{name}": spaces[name].ratio.share for name in SPACES}
+    scores |= {f"copies_ct_{name}": spaces[name].c_t for name in SPACES}
+    return scores | {"copies_p": statistics.p}
+
+
 def squared_error_scores(inputs: FeatureInputs) -> Scores:
     """MSE and PSNR over all pixels."""
     error = inputs.per_image["mse"].mean().item()
@@ -157,6 +168,24 @@ def weak_modes(inputs: FeatureInputs) -> str | None:
         f"{num:,} images for {classes:,} classes: a covered mode may be missed, and the KL is biased upwards "
         f"(by {bias:.2g} if all classes are equally likely)"
     )
+
+
+def weak_copies(inputs: FeatureInputs) -> str | None:
+    """The model has memorised training images, or the held-out images do not allow to tell."""
+    assert inputs.copies is not None
+    reasons = []
+    ratios = {name: inputs.copies.spaces[name].ratio for name in inputs.copies.memorised}
+    if ratios:
+        shares = " and ".join(f"{ratio.share:.1%} by {name}" for name, ratio in ratios.items())
+        expected = max(ratio.expected for ratio in ratios.values())
+        reasons.append(f"memorised training images: small distance ratios of {shares}, {expected:.1%} expected")
+    num = inputs.copies.num_held_out
+    if QUANTILE * (num + 1) < 1:
+        reasons.append(f"{num} held-out images: no {QUANTILE:.0%} quantile; their smallest distance is used")
+    duplicates = inputs.copies.spaces["pixels"].duplicates
+    if duplicates > QUANTILE:
+        reasons.append(f"{duplicates:.1%} of the held-out images are copies of training images")
+    return "; ".join(reasons) or None
 
 
 def weak_elbo(inputs: LikelihoodInputs) -> str | None:
@@ -213,6 +242,22 @@ RECORDS: tuple[Metric[Any], ...] = (
         scores={"modes": "higher", "modes_kl": "lower"},
         compute=lambda x: modes(x.logits),
         weakness=weak_modes,
+    ),
+    Metric(
+        "copies",
+        needs=frozenset({"held_out"}),
+        scores={
+            "copies_pixels": "lower",
+            "copies_features": "lower",
+            "copies_ratio_pixels": "lower",
+            "copies_ratio_features": "lower",
+            "copies_ct_pixels": "higher",
+            "copies_ct_features": "higher",
+            "copies_p": "higher",
+        },
+        compute=lambda x: copies(x.copies),
+        min_images=MIN_CELL_SAMPLES,
+        weakness=weak_copies,
     ),
     Metric(
         "mse",
@@ -275,7 +320,13 @@ def automatic_metrics(need: Need) -> list[Metric[Any]]:
     return [metric for metric in RECORDS if metric.automatic and need in metric.needs]
 
 
-def check_metrics(metrics: Sequence[str], extractor: Extractor, generated: int, reference: int) -> None:
+def check_metrics(
+    metrics: Sequence[str],
+    extractor: Extractor,
+    generated: int,
+    reference: int,
+    copy_reference: CopyReference | None = None,
+) -> None:
     """Check before any work is done that metrics are defined for what is scored.
 
     Args:
@@ -283,6 +334,7 @@ def check_metrics(metrics: Sequence[str], extractor: Extractor, generated: int, 
         extractor: the extractor whose features are compared.
         generated: the number of generated images.
         reference: the number of reference images.
+        copy_reference: training and held-out images, for metrics that need held-out images.
 
     Raises:
         InputError: naming the metric and what it needs.
@@ -293,12 +345,40 @@ def check_metrics(metrics: Sequence[str], extractor: Extractor, generated: int, 
         for num, kind in ((generated, "generated"), (reference, "reference")):
             if num < metric.min_images and (metric.uses_reference or kind == "generated"):
                 raise InputError(f"{name} is undefined for {num} {kind} images; it needs {metric.min_images} or more")
+        if "held_out" in metric.needs:
+            check_copy_reference(metric, copy_reference)
         if "class_logits" in metric.needs and not extractor.own_classes:
             raise InputError(
                 f"{name} counts the classes of the dataset, which {extractor.name} does not know; use classifier"
             )
         if "logits" in metric.needs and not extractor.classes:
             raise InputError(f"{name} needs class scores, and {extractor.name} gives none; use inception or classifier")
+
+
+def check_copy_reference(metric: Metric[Any], real: CopyReference | None) -> None:
+    """Check that there are enough training images and other, held-out images.
+
+    Args:
+        metric: the metric.
+        real: the images.
+
+    Raises:
+        InputError: when there are none, too few, or the two sets are the same.
+    """
+    if real is None:
+        raise InputError(
+            f"{metric.name} compares samples with training images and with held-out images, which are unknown here; "
+            "score the samples of a checkpoint, or pass held_out"
+        )
+    for images, kind in ((real.training, "training"), (real.held_out, "held-out")):
+        if len(images) < metric.min_images:
+            raise InputError(
+                f"{metric.name} is undefined for {len(images)} {kind} images; it needs {metric.min_images} or more"
+            )
+    if real.training.key == real.held_out.key:
+        raise InputError(
+            f"{metric.name} needs held-out images, and those of {real.held_out.name} are the training images"
+        )
 
 
 def check_metric_names(metrics: Sequence[str]) -> None:

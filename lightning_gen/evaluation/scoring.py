@@ -22,7 +22,16 @@ from lightning_gen.evaluation.band import (
     reference_bands,
 )
 from lightning_gen.evaluation.card import ScoreCard, protocol_name
-from lightning_gen.evaluation.extraction import Extracted, ScoredBatch, batches_of, extract, extract_reference
+from lightning_gen.evaluation.copies import CopyReference
+from lightning_gen.evaluation.extraction import (
+    Extracted,
+    ScoredBatch,
+    batches_of,
+    compare_copies,
+    extract,
+    extract_copy_features,
+    extract_reference,
+)
 from lightning_gen.evaluation.extractor import Extractor
 from lightning_gen.evaluation.facts import describe_sampling, model_facts, precision, split_name
 from lightning_gen.evaluation.metric_record import FeatureInputs
@@ -58,6 +67,7 @@ def score_samples(
     split: str | None = None,
     weights: Literal["ema", "raw"] | None = None,
     held_out: ImageSet | None = None,
+    training: ImageSet | None = None,
     band_draws: int | None = None,
 ) -> ScoreCard:
     """Generate images with a model and score them.
@@ -78,7 +88,8 @@ def score_samples(
         split: the reference's split in the protocol's name; default: the last part of the reference's name.
         weights: whether the model samples with averaged or raw weights, for the card; default: determined from the
             model's ``ema`` and ``use_ema``.
-        held_out: real images beside the reference, whose scores are given with the reference band.
+        held_out: real images beside the reference that the model was not trained on: for ``copies``, and for the band.
+        training: the images that the model was trained on; default: the reference.
         band_draws: bootstrap draws of the reference band (see ``band.py``); 0 for no band; default: the metric's.
 
     Returns:
@@ -89,7 +100,8 @@ def score_samples(
             their shape.
     """
     num = min(len(reference), MAX_SAMPLES) if num_samples is None else num_samples
-    check_metrics(metrics, extractor, num, len(reference))
+    copy_reference = make_copy_reference(reference, training, held_out)
+    check_metrics(metrics, extractor, num, len(reference), copy_reference)
     device = model_device(model)
     labels = sample_labels(model, reference, num, seed)
 
@@ -106,11 +118,13 @@ def score_samples(
         "drawn": describe_sampling(model.sampling) if isinstance(model, IterativeGenerator) else None,
         "labels": None if labels is None else "uniform" if reference.labels is None else "permuted of the reference",
     }
-    band = BandOptions(held_out, labels is not None and reference.labels is not None, band_draws)
+    band = BandOptions(labels is not None and reference.labels is not None, band_draws)
     with scoring_group() as group:
         with isolated_inference(model, mix_seed(seed, "score", group.rank)):
             generated = extract(load, num, extractor, batch_size, group, metrics)
-        return make_card(generated, reference, extractor, metrics, batch_size, group, split, facts, band)
+        return make_card(
+            generated, reference, extractor, metrics, batch_size, group, split, facts, copy_reference, band
+        )
 
 
 def score_reconstructions(
@@ -180,6 +194,7 @@ def score_images(
     batch_size: int = 100,
     split: str | None = None,
     held_out: ImageSet | None = None,
+    training: ImageSet | None = None,
     band_draws: int | None = None,
 ) -> ScoreCard:
     """Score a set of images, such as a folder.
@@ -191,8 +206,9 @@ def score_images(
         metrics: names out of ``FEATURE_METRICS``.
         batch_size: the number of images per batch.
         split: name of the reference in the protocol's name; default: the last part of the reference's name.
-        held_out: real images beside the reference, whose scores are given with the reference band.
-        band_draws: bootstrap draws of the reference band; 0 for no band; default: the metric's.
+        held_out: real images beside the reference that the model was not trained on: for ``copies``, and for the band.
+        training: the images that the model was trained on; default: the reference.
+        band_draws: bootstrap draws of the reference band (see ``band.py``); 0 for no band; default: the metric's.
 
     Returns:
         The score card, on every rank.
@@ -201,7 +217,8 @@ def score_images(
         InputError: when a metric is unknown or undefined for this number of images, or the extractor does not accept
             their shape.
     """
-    check_metrics(metrics, extractor, len(generated), len(reference))
+    copy_reference = make_copy_reference(reference, training, held_out)
+    check_metrics(metrics, extractor, len(generated), len(reference), copy_reference)
     facts = {
         "subject": "folder",
         "generated": generated.name,
@@ -210,8 +227,18 @@ def score_images(
     }
     with scoring_group() as group:
         extracted = extract(batches_of(generated), len(generated), extractor, batch_size, group, metrics)
-        band = BandOptions(held_out, False, band_draws)
-        return make_card(extracted, reference, extractor, metrics, batch_size, group, split, facts, band)
+        return make_card(
+            extracted,
+            reference,
+            extractor,
+            metrics,
+            batch_size,
+            group,
+            split,
+            facts,
+            copy_reference,
+            BandOptions(draws=band_draws),
+        )
 
 
 class UniformNoise:
@@ -235,12 +262,10 @@ class BandOptions(NamedTuple):
     """How the reference band is computed; see :func:`score_samples`.
 
     Attributes:
-        held_out: real images beside the reference.
         by_class: whether real images are drawn with the classes of the reference.
         draws: bootstrap draws; 0 for no band; None: the metric's default.
     """
 
-    held_out: ImageSet | None = None
     by_class: bool = False
     draws: int | None = None
 
@@ -257,6 +282,7 @@ def make_card(
     group: ScoringGroup,
     split: str | None,
     facts: Mapping[str, Any],
+    copy_reference: CopyReference | None = None,
     band: BandOptions = NO_BAND,
 ) -> ScoreCard:
     """Compute scores from extracted features on rank 0 and give the card to every rank.
@@ -270,32 +296,42 @@ def make_card(
         group: the processes that score together.
         split: name of the reference's split; default: the last part of the reference's name.
         facts: further fields of the card.
+        copy_reference: training and held-out images, for ``copies``.
         band: how the reference band is computed.
 
     Returns:
         The score card.
     """
+    copy_features = extract_copy_features(copy_reference, extractor, metrics, batch_size, group)
     with_band = band.draws != 0 and any(map(has_band, metrics))
     real = extract_reference(reference, extractor, metrics, batch_size, group, with_vectors=with_band)
-    held_out = None
-    if with_band and band.held_out is not None:
-        held_out = extract_reference(band.held_out, extractor, (), batch_size, group, with_vectors=True)
+    held_out = held_out_of(reference, copy_reference) if with_band else None
+    held_out_features = None
+    if held_out is not None:
+        held_out_features = extract_reference(held_out, extractor, (), batch_size, group, with_vectors=True)
 
     def make() -> ScoreCard:
         assert generated is not None
         assert real is not None
         num, subject, split_of_card = facts["num_generated"], facts["subject"], split or split_name(reference)
-        inputs = FeatureInputs(extractor, generated.features, real, num, len(reference), generated.per_image)
+        copies = compare_copies(generated, copy_reference, copy_features)
+        inputs = FeatureInputs(extractor, generated.features, real, num, len(reference), generated.per_image, copies)
         scores = compute_scores([*metrics, *generated.per_image], inputs)
         bands: dict[str, Band] = {}
         if with_band:
-            none = torch.empty(0, extractor.width)
-            images = RealImages(
-                reference, real, band.held_out, none if held_out is None else held_out.vectors, band.by_class
-            )
+            vectors = torch.empty(0, extractor.width) if held_out_features is None else held_out_features.vectors
+            images = RealImages(reference, real, held_out, vectors, band.by_class)
             bands = reference_bands(metrics, extractor, images, num, band.draws)
         flags = find_weaknesses(metrics, inputs)
         notes = extractor.notes(generated.image_shape[0])
+        protocol = {name: protocol_name(name, num, split_of_card, extractor.name, subject) for name in metrics}
+        if copies is not None and copy_reference is not None:
+            training, beside = copy_reference
+            protocol["copies"] = protocol_name("copies", num, split_name(training), extractor.name, subject)
+            notes.append(
+                f"copies of {len(training):,} training images of {training.name}, compared with {len(beside):,} "
+                f"held-out images of {beside.name}"
+            )
         broken = num - int(generated.per_image["finite"].sum()) if "finite" in generated.per_image else 0
         if broken:
             flags |= dict.fromkeys(metrics, f"{broken:,} images had values that are not finite, replaced by grey")
@@ -305,7 +341,7 @@ def make_card(
         return ScoreCard(
             scores=scores,
             metrics=tuple(metrics),
-            protocol={name: protocol_name(name, num, split_of_card, extractor.name, subject) for name in metrics},
+            protocol=protocol,
             reference=reference.name,
             reference_key=reference.key,
             num_reference=len(reference),
@@ -324,6 +360,20 @@ def make_card(
         )
 
     return group.on_first_rank(make)
+
+
+def held_out_of(reference: ImageSet, images: CopyReference | None) -> ImageSet | None:
+    """The held-out images, if the reference is the training set; None otherwise."""
+    if images is None or images.training.key != reference.key or images.held_out.key == reference.key:
+        return None
+    return images.held_out
+
+
+def make_copy_reference(
+    reference: ImageSet, training: ImageSet | None, held_out: ImageSet | None
+) -> CopyReference | None:
+    """Training and held-out images; the reference if ``training`` is None, and None without held-out images."""
+    return None if held_out is None else CopyReference(reference if training is None else training, held_out)
 
 
 def sample_labels(model: ImageGenerator, reference: ImageSet, num: int, seed: int) -> Labels | None:

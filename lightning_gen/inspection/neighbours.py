@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64, Shaped
 from torch import Tensor
 
 from lightning_gen.checks import check_at_least
@@ -18,50 +18,14 @@ from lightning_gen.evaluation import (
     classifier_splits,
     make_extractor,
 )
+from lightning_gen.evaluation.nearest import Nearest
 from lightning_gen.images import to_uint8
 from lightning_gen.inspection.findings import Findings, strip, table
 from lightning_gen.inspection.subject import Subject, without_classes
 from lightning_gen.noise import image_generators
 from lightning_gen.types import ImageGenerator, ImageSet, StoredImages
 
-Vectors = Float64[Tensor, "images features"]
-
-
-class Nearest:
-    """The k nearest rows of each query by squared Euclidean distance, updated batch by batch.
-
-        |q - r|^2 = |q|^2 + |r|^2 - 2 <q, r>
-
-    in double precision, which is exact for vectors of integers such as stored pixels: copies have distance 0.
-
-    Args:
-        queries: the query vectors.
-        k: number of neighbours.
-
-    Attributes:
-        distances: distances of the k nearest rows, ascending; infinite if there were fewer rows.
-        indices: indices of these rows, counted over all updates.
-    """
-
-    def __init__(self, queries: Float64[Tensor, "queries width"], k: int) -> None:
-        self.queries = queries
-        self.num_rows = 0
-        self.distances: Float64[Tensor, "queries k"] = queries.new_full((len(queries), k), torch.inf)
-        self.indices: Int64[Tensor, "queries k"] = torch.zeros_like(self.distances, dtype=torch.int64)
-
-    def update(self, rows: Float64[Tensor, "rows width"]) -> None:
-        """Add rows."""
-        products = self.queries @ rows.T
-        squares = self.queries.square().sum(1, keepdim=True) + rows.square().sum(1) - 2 * products
-        indices = torch.arange(self.num_rows, self.num_rows + len(rows), device=rows.device).expand(
-            len(self.queries), -1
-        )
-        distances = torch.cat([self.distances, squares.clamp(min=0)], 1)
-        nearest = distances.topk(self.distances.shape[1], largest=False)
-        self.distances = nearest.values
-        self.indices = torch.cat([self.indices, indices], 1).gather(1, nearest.indices)
-        self.num_rows += len(rows)
-
+Vectors = Shaped[Tensor, "images features"]
 
 NEAR_PERCENTILE = 1.0
 """Percentile of the test images' distances below which a sample counts as near."""
@@ -83,7 +47,8 @@ def neighbours(
     Distances are squared Euclidean distances of pixels in [0, 1] or of features. They are compared with those of test
     images: 1 % of the test images are nearer to their nearest training image than the 1st percentile, and about 1 % of
     the samples should be. A model that memorises has many such samples, at distances near 0. Blurred images are near to
-    every image in pixel space, so consider the picture and the features too.
+    every image in pixel space, so consider the picture and the features too. The metric ``copies`` of ``evaluate`` is a
+    test for memorisation that allows for blurred images.
 
     A conditional model generates its classes in turn.
 
@@ -175,7 +140,7 @@ def search(
         return torch.cat([extractor(part).vectors for part in images.split(batch_size)]).to(device, torch.float64)
 
     def pixels(images: StoredImages) -> Vectors:
-        return images.flatten(1).to(device).double()
+        return images.flatten(1).to(device)
 
     spaces = {"pixels": pixels, "features": features}
     found = {space: Nearest(vectors(queries), k) for space, vectors in spaces.items()}
