@@ -118,6 +118,53 @@ class Records:
             return None
         return ranked[0]
 
+    def bounds(self, record):
+        """A table of what real images, held-out images and uniform noise score."""
+        entry = self.records[record]
+        lines = [
+            "| score | real images, random classes | reference's shares | held-out | uniform noise |",
+            "|---|---|---|---|---|",
+        ]
+        for name, noise in entry["card"]["scores"].items():
+            if name in ("f_score", "class_accuracy"):
+                continue
+            bands = [entry[kind]["bands"].get(name) if kind in entry else None for kind in ("card", "by_class")]
+            cells = ["" if band is None else number(band["mean"], band["std"]) for band in bands]
+            if bands[0] is None:
+                cells[0] = number(entry["drawn"][name])
+            held_out = "" if bands[0] is None else self.held_out(record, name)
+            lines.append(f"| {name} | {' | '.join(cells)} | {held_out} | {number(noise)} |")
+        return "\n".join(lines)
+
+    def copies_table(self, record):
+        """A table of the scores of ``copies``."""
+        lines = ["| samples | share by distance | share by ratio | C_T | p | memorised |", "|---|---|---|---|---|---|"]
+        for row in self.records[record]["rows"]:
+            scores = row["scores"]
+            pairs = [
+                f"{scores[f'{prefix}_pixels']:.3f} / {scores[f'{prefix}_features']:.3f}"
+                for prefix in ("copies", "copies_ratio", "copies_ct")
+            ]
+            p = f"{scores['copies_p']:.1e}" if scores["copies_p"] < 0.01 else f"{scores['copies_p']:.2f}"
+            lines.append(f"| {row['name']} | {' | '.join(pairs)} | {p} | {'yes' if row['flag'] else 'no'} |")
+        return "\n".join(lines)
+
+    def best_of(self, pages, count):
+        """The records with the lowest FID of samples on each page."""
+        names = []
+        for page in pages:
+            keys = [
+                key
+                for key, record in self.records.items()
+                if key.startswith(f"{page}/") and record["card"]["subject"] == "samples" and key.endswith("_digits")
+            ]
+            names += sorted(keys, key=lambda key: self.mean_std(key, "fid")[0])[:count]
+        lines = ["| configuration | FID | real images | copies |", "|---|---|---|---|"]
+        for key in names:
+            cells = [COLUMNS[column][1](self, key) for column in ("name", "fid", "real", "copies")]
+            lines.append(f"| {' | '.join(cells)} |")
+        return "\n".join(lines)
+
     def pictures(self, page, names, columns=3):
         """A table of pictures with their captions: the model, the images seen and the weights."""
         cells = []
@@ -183,6 +230,14 @@ def share_column(name):
     return cell
 
 
+def copies_column(records, key):
+    """Whether ``copies`` says that training images were memorised."""
+    card = records.records[key]["card"]
+    if "copies" not in card["metrics"]:
+        return ""
+    return "memorised" if "memorised" in card["flags"].get("copies", "") else "none found"
+
+
 COLUMNS = {
     "name": ("configuration", lambda records, key: f"`{key.rsplit('/', 1)[-1]}`"),
     "drawn": ("sampler", lambda records, key: records.records[key]["card"]["drawn"] or ""),
@@ -194,6 +249,7 @@ COLUMNS = {
     "recall": ("recall", score_column("recall")),
     "recall_real": ("real images", band_column(Records.band, "recall")),
     "class_accuracy": ("requested class", share_column("class_accuracy")),
+    "copies": ("copies", copies_column),
     "mse": ("MSE", score_column("mse")),
     "psnr": ("PSNR, dB", score_column("psnr")),
     "ssim": ("SSIM", score_column("ssim")),
@@ -206,7 +262,11 @@ COLUMNS = {
 def render(folder=TEMPLATES):
     """Render all pages; returns their text by path."""
     environment = Environment(
-        loader=FileSystemLoader(folder), undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False
+        loader=FileSystemLoader(folder),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        autoescape=False,
     )
     environment.globals["records"] = Records(folder)
     pages = {}
