@@ -23,7 +23,7 @@ from lightning_gen.cli import main
 from lightning_gen.cli.scoring import dataset_of
 from lightning_gen.images import grid, row_pairs, save_png, to_float, to_uint8
 from lightning_gen.models.checkpoint import find_checkpoint, load_model
-from lightning_gen.types import ImageGenerator
+from lightning_gen.types import ImageGenerator, TwoPlayers
 
 ROOT = Path(__file__).parent.parent
 MIN_WIDTH = 512
@@ -41,27 +41,21 @@ def run():
     parser.add_argument("--metrics", nargs="+", default=["fid", "prc"])
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--seconds", type=float, help="CPU seconds of the training, with its scores and pictures")
-    parser.add_argument("--no_picture", action="store_true")
+    parser.add_argument("--no_picture", action="store_true", help="for photographs' reconstructions and failed runs")
+    parser.add_argument("--no_score", action="store_true", help="record the watchdog's reports alone")
     options = parser.parse_args()
     newest = find_checkpoint(options.run, ("last",))
     folder = newest.parent.parent
     name = options.name or folder.parent.name
-    arguments = ["--metrics", *options.metrics, *shlex.split(options.options)]
-    if isinstance(load_model(newest), ImageGenerator):
-        arguments += ["--draws", str(options.draws)]
-    with tempfile.TemporaryDirectory() as scratch:
-        out = Path(scratch) / "card.json"
-        if main(["evaluate", "--ckpt", str(newest), *arguments, "--out", str(out)]):
-            raise SystemExit(f"{newest} was not scored")
-        card = json.loads(out.read_text())
-    card["checkpoint"] = f"runs/{name}/checkpoints/{newest.name}"
+    card, evaluation = (None, None) if options.no_score else score(newest, name, options)
     config = f"configs/{options.config or name}.yaml"
     renamed = f" --name {name}" if options.config else ""
     record = {
         "training": f"python train.py fit --config {config}{renamed} {options.overrides}".strip(),
-        "evaluation": shlex.join(["python", "evaluate.py", "--ckpt", card["checkpoint"], *arguments]),
+        "evaluation": evaluation,
         "commit": subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, text=True).strip(),
         "cpu_seconds": options.seconds,
+        "adversarial": isinstance(load_model(newest), TwoPlayers),
         "watchdog": reports(folder),
         "picture": None if options.no_picture else f"{name}.png",
         "card": card,
@@ -71,7 +65,21 @@ def run():
     path.write_text(json.dumps(record, indent=1) + "\n")
     if not options.no_picture:
         save_png(enlarge(picture(newest)), ROOT / "docs" / "images" / f"{name}.png")
-    print(f"{path.relative_to(ROOT)}: {record['evaluation']}")
+    print(f"{path.relative_to(ROOT)}: {record['training']}")
+
+
+def score(checkpoint, name, options):
+    """The score card of a checkpoint, and the command that makes it, with the name of the record as that of the run."""
+    arguments = ["--metrics", *options.metrics, *shlex.split(options.options)]
+    if isinstance(load_model(checkpoint), ImageGenerator):
+        arguments += ["--draws", str(options.draws)]
+    with tempfile.TemporaryDirectory() as scratch:
+        out = Path(scratch) / "card.json"
+        if main(["evaluate", "--ckpt", str(checkpoint), *arguments, "--out", str(out)]):
+            raise SystemExit(f"{checkpoint} was not scored")
+        card = json.loads(out.read_text())
+    card["checkpoint"] = f"runs/{name}/checkpoints/{checkpoint.name}"
+    return card, shlex.join(["python", "evaluate.py", "--ckpt", card["checkpoint"], *arguments])
 
 
 def reports(folder):

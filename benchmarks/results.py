@@ -19,6 +19,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 TEMPLATES = DOCS / "results"
+OUTPUTS = {"index.md": "results.md", "watchdog.md": "watchdog.md"}
+"""Pages outside docs/results, relative to docs."""
 NUM_DEVIATIONS = 2.0
 """Two scores are equal unless they differ by more than this many standard deviations of their difference."""
 
@@ -149,6 +151,17 @@ class Records:
             lines.append(f"| {row['name']} | {' | '.join(pairs)} | {p} | {'yes' if row['flag'] else 'no'} |")
         return "\n".join(lines)
 
+    def alarms(self, pages):
+        """A table of the watchdog's reports by data: runs, and the failures that were reported, with their number."""
+        lines = ["| runs | number | with a report | reports |", "|---|---|---|---|"]
+        for title, prefix in pages.items():
+            runs = {key: record for key, record in self.records.items() if key.startswith(prefix)}
+            runs = {key: record for key, record in runs.items() if record.get("adversarial")}
+            reported = {key: record["watchdog"] for key, record in runs.items() if record["watchdog"]}
+            texts = [f"`{key.rsplit('/', 1)[-1]}`: {failures(messages)}" for key, messages in reported.items()]
+            lines.append(f"| {title} | {len(runs)} | {len(reported)} | {'; '.join(texts)} |")
+        return "\n".join(lines)
+
     def best_of(self, pages, count):
         """The records with the lowest FID of samples on each page."""
         names = []
@@ -156,7 +169,7 @@ class Records:
             keys = [
                 key
                 for key, record in self.records.items()
-                if key.startswith(f"{page}/") and record["card"]["subject"] == "samples" and key.endswith("_digits")
+                if key.startswith(f"{page}/") and key.endswith("_digits") and record["card"]["subject"] == "samples"
             ]
             names += sorted(keys, key=lambda key: self.mean_std(key, "fid")[0])[:count]
         lines = ["| configuration | FID | real images | copies |", "|---|---|---|---|"]
@@ -230,6 +243,11 @@ def share_column(name):
     return cell
 
 
+def failures(messages):
+    """The failures that the watchdog's messages name, in order, with their number of images."""
+    return ", ".join(message.removeprefix("watchdog: ").split(" images:")[0] for message in messages)
+
+
 def copies_column(records, key):
     """Whether ``copies`` says that training images were memorised."""
     card = records.records[key]["card"]
@@ -272,7 +290,7 @@ def render(folder=TEMPLATES):
     pages = {}
     for template in sorted(folder.glob("*.md.jinja")):
         name = template.name.removesuffix(".jinja")
-        path = folder.parent / "results.md" if name == "index.md" else folder / name
+        path = folder.parent / OUTPUTS[name] if name in OUTPUTS else folder / name
         pages[path] = environment.get_template(template.name).render()
     return pages
 
