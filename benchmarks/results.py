@@ -13,6 +13,7 @@ import difflib
 import json
 import math
 from pathlib import Path
+from statistics import fmean, stdev
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -160,6 +161,16 @@ class Records:
             reported = {key: record["watchdog"] for key, record in runs.items() if record["watchdog"]}
             texts = [f"`{key.rsplit('/', 1)[-1]}`: {failures(messages)}" for key, messages in reported.items()]
             lines.append(f"| {title} | {len(runs)} | {len(reported)} | {'; '.join(texts)} |")
+        return "\n".join(lines)
+
+    def samplers_table(self, record):
+        """A table of scores by sampler and number of steps."""
+        entry = self.records[record]
+        lines = [f"| sampler | {' | '.join(f'{steps} steps' for steps in entry['steps'])} |"]
+        lines.append("|---" * (1 + len(entry["steps"])) + "|")
+        for name, points in entry["scores"].items():
+            cells = [number(fmean(drawn), stdev(drawn)) for drawn in points]
+            lines.append(f"| `{name}` | {' | '.join(cells)} |")
         return "\n".join(lines)
 
     def best_of(self, pages, count):
