@@ -13,7 +13,6 @@ import difflib
 import json
 import math
 from pathlib import Path
-from statistics import fmean, stdev
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -65,30 +64,25 @@ class Records:
     # ---- comparisons
 
     def better(self, first, second, score="fid", higher=False):
-        """State that the first record scores better than the second; raises if the difference is within the spread."""
-        (low, low_std), (high, high_std) = sorted([self.mean_std(first, score), self.mean_std(second, score)])
-        is_better = self.mean_std(first, score)[0] == (high if higher else low)
-        if not is_better or not differ(low, low_std, high, high_std):
+        """State that the first record scores better than the second; raises if the spread does not support it."""
+        (mean, std), (other, other_std) = self.mean_std(first, score), self.mean_std(second, score)
+        if not differ(mean, std, other, other_std) or (mean > other) != higher:
             raise ValueError(
-                f"{score} of {first} is not better than that of {second}: {low} {low_std}, {high} {high_std}"
+                f"{score} of {first} is not better than that of {second}: {mean} {std}, {other} {other_std}"
             )
         return ""
 
-    def equal(self, first, second, score="fid"):
-        """State that two records score the same within the spread; raises otherwise."""
+    def indistinct(self, first, second, score="fid"):
+        """State that the scores of two records do not differ by more than their spread; raises otherwise."""
         values = self.mean_std(first, score), self.mean_std(second, score)
         if differ(*values[0], *values[1]):
             raise ValueError(f"{score} of {first} and {second} differ: {values}")
         return ""
 
-    def within_band(self, record):
-        """Whether the FID of a record does not differ from that of real images."""
-        return "no difference" in self.records[record]["card"]["comparisons"].get("fid", "")
-
     def mean_std(self, record, score):
-        """Mean and standard deviation over the draws."""
+        """Mean and standard deviation over the draws; the latter is infinite for a single draw."""
         card = self.records[record]["card"]
-        return card["scores"][score], card["spread"].get(score, 0.0)
+        return card["scores"][score], card["spread"].get(score, math.inf)
 
     # ---- tables
 
@@ -116,78 +110,9 @@ class Records:
 
     def distinct_best(self, keys, score):
         """The record with the lowest score, if no other is within two standard deviations of it; else None."""
-        ranked = sorted(keys, key=lambda key: self.mean_std(key, score)[0])
-        if len(ranked) < 2 or not differ(*self.mean_std(ranked[0], score), *self.mean_std(ranked[1], score)):
-            return None
-        return ranked[0]
-
-    def bounds(self, record):
-        """A table of what real images, held-out images and uniform noise score."""
-        entry = self.records[record]
-        lines = [
-            "| score | real images, random classes | reference's shares | held-out | uniform noise |",
-            "|---|---|---|---|---|",
-        ]
-        for name, noise in entry["card"]["scores"].items():
-            if name in ("f_score", "class_accuracy"):
-                continue
-            bands = [entry[kind]["bands"].get(name) if kind in entry else None for kind in ("card", "by_class")]
-            cells = ["" if band is None else number(band["mean"], band["std"]) for band in bands]
-            if bands[0] is None:
-                cells[0] = number(entry["drawn"][name])
-            held_out = "" if bands[0] is None else self.held_out(record, name)
-            lines.append(f"| {name} | {' | '.join(cells)} | {held_out} | {number(noise)} |")
-        return "\n".join(lines)
-
-    def copies_table(self, record):
-        """A table of the scores of ``copies``."""
-        lines = ["| samples | share by distance | share by ratio | C_T | p | memorised |", "|---|---|---|---|---|---|"]
-        for row in self.records[record]["rows"]:
-            scores = row["scores"]
-            pairs = [
-                f"{scores[f'{prefix}_pixels']:.3f} / {scores[f'{prefix}_features']:.3f}"
-                for prefix in ("copies", "copies_ratio", "copies_ct")
-            ]
-            p = f"{scores['copies_p']:.1e}" if scores["copies_p"] < 0.01 else f"{scores['copies_p']:.2f}"
-            lines.append(f"| {row['name']} | {' | '.join(pairs)} | {p} | {'yes' if row['flag'] else 'no'} |")
-        return "\n".join(lines)
-
-    def alarms(self, pages):
-        """A table of the watchdog's reports by data: runs, and the failures that were reported, with their number."""
-        lines = ["| runs | number | with a report | reports |", "|---|---|---|---|"]
-        for title, prefix in pages.items():
-            runs = {key: record for key, record in self.records.items() if key.startswith(prefix)}
-            runs = {key: record for key, record in runs.items() if record.get("adversarial")}
-            reported = {key: record["watchdog"] for key, record in runs.items() if record["watchdog"]}
-            texts = [f"`{key.rsplit('/', 1)[-1]}`: {failures(messages)}" for key, messages in reported.items()]
-            lines.append(f"| {title} | {len(runs)} | {len(reported)} | {'; '.join(texts)} |")
-        return "\n".join(lines)
-
-    def samplers_table(self, record):
-        """A table of scores by sampler and number of steps."""
-        entry = self.records[record]
-        lines = [f"| sampler | {' | '.join(f'{steps} steps' for steps in entry['steps'])} |"]
-        lines.append("|---" * (1 + len(entry["steps"])) + "|")
-        for name, points in entry["scores"].items():
-            cells = [number(fmean(drawn), stdev(drawn)) for drawn in points]
-            lines.append(f"| `{name}` | {' | '.join(cells)} |")
-        return "\n".join(lines)
-
-    def best_of(self, pages, count):
-        """The records with the lowest FID of samples on each page."""
-        names = []
-        for page in pages:
-            keys = [
-                key
-                for key, record in self.records.items()
-                if key.startswith(f"{page}/") and key.endswith("_digits") and record["card"]["subject"] == "samples"
-            ]
-            names += sorted(keys, key=lambda key: self.mean_std(key, "fid")[0])[:count]
-        lines = ["| configuration | FID | real images | copies |", "|---|---|---|---|"]
-        for key in names:
-            cells = [COLUMNS[column][1](self, key) for column in ("name", "fid", "real", "copies")]
-            lines.append(f"| {' | '.join(cells)} |")
-        return "\n".join(lines)
+        best, *others = sorted(keys, key=lambda key: self.mean_std(key, score)[0])
+        distinct = all(differ(*self.mean_std(best, score), *self.mean_std(other, score)) for other in others)
+        return best if others and distinct else None
 
     def pictures(self, page, names, columns=3):
         """A table of pictures with their captions: the model, the images seen and the weights."""
@@ -271,12 +196,12 @@ COLUMNS = {
     "name": ("configuration", lambda records, key: f"`{key.rsplit('/', 1)[-1]}`"),
     "drawn": ("sampler", lambda records, key: records.records[key]["card"]["drawn"] or ""),
     "fid": ("FID", score_column("fid")),
-    "real": ("real images", band_column(Records.band, "fid")),
+    "real": ("resampled reference", band_column(Records.band, "fid")),
     "held_out": ("held-out", band_column(Records.held_out, "fid")),
     "precision": ("precision", score_column("precision")),
     "precision_held_out": ("held-out", band_column(Records.held_out, "precision")),
     "recall": ("recall", score_column("recall")),
-    "recall_real": ("real images", band_column(Records.band, "recall")),
+    "recall_real": ("resampled reference", band_column(Records.band, "recall")),
     "class_accuracy": ("requested class", share_column("class_accuracy")),
     "copies": ("copies", copies_column),
     "mse": ("MSE", score_column("mse")),

@@ -30,9 +30,9 @@ def images_of(name, values):
 
 
 def rendered(card):
-    console = Console(record=True, width=200)
+    console = Console(record=True, width=300)
     console.print(card.table())
-    return console.export_text()
+    return " ".join(console.export_text().split())
 
 
 @pytest.mark.parametrize("num", [300, 1000])
@@ -94,21 +94,36 @@ def test_the_band_is_narrower_with_the_classes_of_the_reference_and_flags_scores
     by_class = score_samples(Generator(num_classes=10), train, Linear(), held_out=test)
     assert 0 < by_class.bands["fid"].mean < free.bands["fid"].mean
     assert "fid" not in free.comparisons
-    real = score_images(Images("x/real", train.images[::2]), train, Linear(), held_out=test)
-    assert "no difference from them can be told" in real.comparisons["fid"]
+    assert by_class.bands["fid"].std < free.bands["fid"].std
     text = rendered(free)
-    assert "real images" in text
+    assert "resampled reference" in text
     assert f"({len(test)})" in text
     assert "one draw, seed 0" in text
     assert score_samples(Generator(), train, Linear(), band_draws=0).bands == {}
 
 
-def test_flags_name_the_bias():
+def test_the_comparison_contains_the_references_own_sampling_error():
     band = {"fid": Band(1.0, 0.2, 100)}
-    assert "no difference" in compare_with_bands({"fid": 1.4}, band, 50)["fid"]
-    assert "50 real images score 1 ± 0.2: this is the bias" in compare_with_bands({"fid": 1.5}, band, 50)["fid"]
-    assert compare_with_bands({"fid": 11.0}, band, 50) == {}
-    assert compare_with_bands({"fid": 1.0}, {}, 50) == {}
+    assert compare_with_bands({"fid": 1.4}, band, 50, 10**6)["fid"].startswith("not distinguishable from real images")
+    assert "50 new real images score about 1 ± 0.2" in compare_with_bands({"fid": 1.5}, band, 50, 10**6)["fid"]
+    assert compare_with_bands({"fid": 1.5}, band, 50, 10**6)["fid"].startswith("biased")
+    assert compare_with_bands({"fid": 11.0}, band, 50, 10**6) == {}
+    assert compare_with_bands({"fid": 2.7}, band, 50, 50)["fid"].startswith("not distinguishable")
+    assert compare_with_bands({"fid": 2.9}, band, 50, 50)["fid"].startswith("biased")
+    assert compare_with_bands({"fid": 1.0}, {}, 50, 50) == {}
+
+
+def test_new_images_of_the_same_distribution_are_not_distinguished():
+    """As many as the reference has, their FID is twice that of a resample: about 19 of 20 are within the range."""
+    within, resampled = 0, []
+    for seed in range(12):
+        random = np.random.default_rng(seed)
+        new, reference = (images_of(f"{seed}/{name}", random.standard_normal((400, 4))) for name in ("new", "train"))
+        card = score_images(new, reference, Values())
+        within += "not distinguishable" in card.comparisons["fid"]
+        resampled.append(card.scores["fid"] / card.bands["fid"].mean)
+    assert within >= 10
+    assert np.mean(resampled) == pytest.approx(2, abs=0.6)
 
 
 def test_a_band_is_computed_once_per_protocol():
@@ -158,5 +173,23 @@ def test_the_mean_is_compared_with_the_band_and_keeps_the_flags():
     assert mean.flags == {"fid": "a"}
     assert mean.comparisons == {}
     near = ScoreCard.mean_of([low, low])
-    assert "no difference" in near.comparisons["fid"]
+    assert near.comparisons["fid"].startswith("not distinguishable")
     assert near.comparisons["fid"] in rendered(near)
+
+
+def test_several_draws_of_copies_are_one_test():
+    """The p-value of K draws is K times the smallest; the flag stays if that is significant."""
+    train, test = digit_sets()
+    card = score_images(test, train, Linear(), band_draws=0)
+    flag = "memorised training images: small distance ratios"
+
+    def draw(p):
+        return replace(card, scores={"copies_p": p}, flags={"copies": f"{flag}; few"} if p < 0.001 else {})
+
+    honest = ScoreCard.mean_of([draw(0.5), draw(0.0004), draw(1.0)])
+    assert honest.scores["copies_p"] == pytest.approx(0.0012)
+    assert honest.flags == {"copies": "few"}
+    memorised = ScoreCard.mean_of([draw(0.5), draw(1e-9)])
+    assert memorised.scores["copies_p"] == pytest.approx(2e-9)
+    assert memorised.flags == {"copies": f"{flag}; few"}
+    assert "copies_p" not in memorised.spread

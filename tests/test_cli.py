@@ -177,6 +177,10 @@ def test_evaluate_scores_several_draws_other_than_that_which_chose_the_checkpoin
     assert again["bands"] == {}
     assert main([*options, "--seed", "0"]) == 0
     assert "also chose the checkpoint" in json.loads(out.read_text())["flags"]["fid"]
+    assert main([*options, "--seed", "0", "--num_samples", "50"]) == 0
+    flag = json.loads(out.read_text())["flags"]["fid"]
+    assert "covariance is singular" in flag
+    assert "also chose the checkpoint" in flag
     last = str(run / "checkpoints" / "last.ckpt")
     assert main(["evaluate", "--ckpt", last, "--num_samples", "100", "--seed", "0", "--out", str(out)]) == 0
     card = json.loads(out.read_text())
@@ -206,7 +210,7 @@ def test_evaluate_folder_against_folder(place):
         for i, image in enumerate(part):
             save_png(image, place / name / str(i % 2) / f"{i}.png")
     out = place / "folders.json"
-    options = ["--features", "classifier", "--metrics", "fid", "--out", str(out)]
+    options = ["--features", "classifier", "--metrics", "fid", "--band_draws", "2", "--out", str(out)]
     assert main(["evaluate", "--generated", str(place / "a"), "--reference", str(place / "a"), *options]) == 0
     assert json.loads(out.read_text())["scores"]["fid"] == pytest.approx(0, abs=1e-3)
     assert main(["evaluate", "--generated", str(place / "b"), "--reference", str(place / "a"), *options]) == 0
@@ -317,7 +321,7 @@ def test_a_conditional_model_generates_the_requested_classes(place, capsys):
     assert main(["evaluate", "--ckpt", str(run), "--num_samples", "100", "--out", str(place / "requested.json")]) == 0
     card = json.loads((place / "requested.json").read_text())
     assert 0 <= card["scores"]["class_accuracy"] <= 1
-    assert card["labels"] == "permuted of the reference"
+    assert card["labels"] == "permuted reference labels"
     assert main(["sample", "--ckpt", str(run), "--labels", "[10]", "--out", str(place / "x")]) == 2
     assert "0 to 9" in lines_of(capsys)
 
@@ -339,6 +343,7 @@ def test_bad_commands_and_scoring_input(run, place, capsys, monkeypatch):
         (["evaluate", *ckpt, "--draws", "0"], ["--draws", "0"]),
         (["evaluate", *ckpt, "--draws", "2", "--reconstructions"], ["--draws"]),
         (["evaluate", *ckpt, "--band_draws", "-1"], ["--band_draws", "-1"]),
+        (["evaluate", *ckpt, "--band_draws", "1"], ["--band_draws", "standard deviation"]),
         (["evaluate", "--generated", str(place), "--reference", str(place), "--draws", "2"], ["--draws", "--ckpt"]),
         (["evaluate", *ckpt, "--out", "/proc/nowhere/card.json"], ["/proc/nowhere"]),
         (["evaluate", "--generated", str(place)], ["--reference"]),

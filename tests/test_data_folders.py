@@ -180,10 +180,15 @@ def test_val_is_the_test_set_or_a_fixed_part_of_train(pets):
     assert len(set.union(*parts)) == 20
     assert parts[0] | parts[1] == {bytes(image) for image in plain.image_set("train")[:].numpy()}
     assert folder_data(pets, val="holdout", seed=1).image_set("val").key == held.image_set("val").key
-    assert (held.image_set("train").name, held.image_set("val").name) == ("pets-without-val/train", "pets/val")
+    assert (held.image_set("train").name, held.image_set("val").name) == ("pets-without-val/train", "pets-held-out/val")
     for split in ("train", "val", "test"):
-        for number in range(2):
+        for number in range(4):
             save_image(pets.parent / "split" / split / f"{number}.png", random_pixels(number, 8, 8, 3))
+            if split != "test":  # its val folder is the test set, too
+                save_image(pets.parent / "half" / split / f"{number}.png", random_pixels(number + len(split), 8, 8, 3))
+    half = folder_data(pets.parent / "half", val="holdout")
+    assert [len(half.image_set(split)) for split in ("train", "val", "test")] == [3, 1, 4]
+    assert half.image_set("val").key != half.image_set("test").key
     with pytest.raises(InputError, match="val is holdout, and split/val is a validation set of its own"):
         folder_data(pets.parent / "split", val="holdout").image_set("train")
 

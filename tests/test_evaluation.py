@@ -154,7 +154,7 @@ def test_a_conditional_model_gets_the_classes_of_the_reference(digits):
     score_samples(model, train, Linear(), num_samples=500, batch_size=77)
     assert torch.equal(requested, torch.cat(model.labels))
     assert set(requested.tolist()) == set(range(10))
-    assert card.labels == "permuted of the reference"
+    assert card.labels == "permuted reference labels"
     unconditional = Generator()
     assert score_samples(unconditional, train, Linear(), num_samples=50).labels is None
     assert unconditional.labels == [None]
@@ -225,7 +225,7 @@ def test_weak_metrics_are_flagged_and_finite_and_undefined_ones_refused(digits, 
     text = console.export_text()
     assert "classifier" in text
     assert "covariance is singular" in text
-    assert "no difference from them can be told" in text
+    assert "not distinguishable from real images" in text
     card.save(tmp_path / "deep" / "card.json")
     saved = json.loads((tmp_path / "deep" / "card.json").read_text())
     assert saved["scores"] == card.scores

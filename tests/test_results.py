@@ -17,10 +17,15 @@ def record(fid, std=0.0, **card):
     return {"card": {**scores, **card}, "cpu_seconds": 3.0, "evaluation": "python evaluate.py"}
 
 
+NAMED = {"a": record(1.0, 0.1), "b": record(1.2, 0.1), "c": record(2.0, 0.1)}
+
+
 @pytest.fixture
 def records(tmp_path):
     (tmp_path / "page").mkdir()
-    for name, entry in {"a": record(1.0, 0.1), "b": record(1.2, 0.1), "c": record(2.0, 0.1)}.items():
+    one = record(0.1)
+    del one["card"]["spread"]["fid"]
+    for name, entry in {**NAMED, "wide": record(2.1, 1.0), "one": one}.items():
         (tmp_path / "page" / f"{name}.json").write_text(json.dumps(entry))
     return RESULTS["Records"](tmp_path)
 
@@ -34,7 +39,12 @@ def test_the_pages_are_rendered_from_the_records():
 def test_a_record_names_its_commands_and_no_path_of_a_machine(path):
     entry = json.loads(path.read_text())
     assert re.fullmatch(r"[0-9a-f]{7,}", entry["commit"])
-    assert {"command", "evaluation"} & entry.keys()
+    assert entry.get("command", entry.get("training", "")).startswith("python ")
+    assert (
+        "card" not in entry
+        or entry["card"] is None
+        or "python evaluate.py" in entry.get("evaluation", "python evaluate.py")
+    )
     assert not re.search(r'"/|[ =]/', path.read_text())
     if entry.get("picture"):
         assert (ROOT / "docs" / "images" / entry["picture"]).is_file()
@@ -46,17 +56,22 @@ def test_only_a_score_that_differs_from_all_others_is_bold(records):
     assert "| `a` | 1.00 ± 0.10 |" in table
     assert "| `b` | **1.20 ± 0.10** |" in records.table("page", ["c", "b"], ["name", "fid"])
     assert "**" not in records.table("page", ["c"], ["name", "fid"])
+    assert "**" not in records.table("page", ["wide", "c", "b"], ["name", "fid"])
+    assert "**" not in records.table("page", ["one", "c", "b"], ["name", "fid"])
 
 
 def test_text_cannot_rank_scores_that_are_equal(records):
     assert records.better("page/a", "page/c") == ""
-    assert records.equal("page/a", "page/b") == ""
+    assert records.indistinct("page/a", "page/b") == ""
     with pytest.raises(ValueError, match="fid of page/a is not better than that of page/b"):
         records.better("page/a", "page/b")
     with pytest.raises(ValueError, match="fid of page/c is not better"):
         records.better("page/c", "page/a")
+    with pytest.raises(ValueError, match="fid of page/one is not better"):
+        records.better("page/one", "page/c")
+    assert records.better("page/c", "page/a", higher=True) == ""
     with pytest.raises(ValueError, match="differ"):
-        records.equal("page/a", "page/c")
+        records.indistinct("page/a", "page/c")
 
 
 def test_numbers_have_the_digits_of_their_spread():

@@ -41,9 +41,9 @@ class Fidelity(pl.Callback):
     validation does not run every epoch), because the last score stays logged until the next one. Each score card is
     saved as JSON in ``<default_root_dir>/evaluation``.
 
-    Each score is of one draw of samples, so differences within the spread over draws (``evaluate --draws``) cannot be
-    told, and the best of many scores is biased downwards. The card has the reference band (see ``evaluation/band.py``)
-    where the features are narrow enough to compute it in seconds.
+    Each score is of one draw of samples, which gives no standard deviation (``evaluate --draws``), and the best of many
+    scores is biased. The card has the reference band (see ``evaluation/band.py``) if FID is the only metric with a band
+    and the features are at most 256 wide.
 
     Training is bitwise the same with and without this callback. Models that neither sample nor reconstruct are not
     scored, and nothing is scored in a ``fast_dev_run``.
@@ -167,7 +167,7 @@ class Fidelity(pl.Callback):
         num = self.num_scored(pl_module, reference)
         if isinstance(pl_module, ImageGenerator):
             band: dict[str, Any] = {"band_draws": 0}
-            if extractor.width <= WIDE_FEATURES:
+            if extractor.width <= WIDE_FEATURES and "prc" not in self.metrics:
                 band = {"held_out": image_source(trainer).image_set("val")}
             card = score_samples(pl_module, reference, extractor, num_samples=num, **options, **band)
         else:

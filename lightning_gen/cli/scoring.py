@@ -38,6 +38,7 @@ from lightning_gen.evaluation import (
     score_reconstructions,
     score_samples,
 )
+from lightning_gen.evaluation.card import join_flags
 from lightning_gen.hashing import file_hash
 from lightning_gen.loggers import WandbRunLogger
 from lightning_gen.models.checkpoint import find_checkpoint, load_model, read_checkpoint
@@ -91,8 +92,8 @@ def evaluate(
         split: the dataset's split to score against.
         seed: seed of the samples. Scores during training use 0, so that this draw did not choose the checkpoint.
         draws: the number of sample seeds, from this seed on; the card has the mean, the standard deviation and each
-            value. With one draw, differences within the spread cannot be told.
-        band_draws: bootstrap draws of real images, whose scores are on the card beside the model's; 0 for none;
+            value. One draw gives no standard deviation.
+        band_draws: bootstrap draws of the reference, whose scores are on the card beside the model's; 0 for none;
             default: 100 for fid, 20 for prc, and at most 20 for features wider than 256.
         raw: score the trained weights instead of their moving average.
         batch_size: the number of images per batch; it has no effect on the scores.
@@ -115,6 +116,8 @@ def evaluate(
         raise InputError(f"--metrics is empty; choose from {', '.join(FEATURE_METRICS + LIKELIHOOD_METRICS)}")
     check_at_least(0, prefix="--", seed=seed)
     check_at_least(0, prefix="--", band_draws=band_draws)
+    if band_draws == 1:
+        raise InputError("--band_draws is 1, and one draw has no standard deviation; set 0 for none, or 2 or more")
     check_at_least(
         1,
         prefix="--",
@@ -300,14 +303,20 @@ def with_selection(card: ScoreCard, checkpoint: Path) -> ScoreCard:
         return replace(card, selection="the last of its run")
     if checkpoint.stem != "best" or not monitored:
         return card
-    seed = callbacks.get("Fidelity", {}).get("seed")
+    by_score = monitored[0].startswith("fidelity/")
+    seed = callbacks.get("Fidelity", {}).get("seed") if by_score else None
     by_draw = "" if seed is None else f", on the draw of seed {seed}"
     card = replace(card, selection=f"the best of its run by {monitored[0]}{by_draw}")
     drawn = range(card.seed, card.seed + max(1, len(card.draws))) if card.seed is not None else range(0)
     if seed not in drawn or card.subject != "samples":
         return card
-    chosen_by = f"the draw of seed {seed} also chose the checkpoint: biased downwards"
-    return replace(card, flags={**dict.fromkeys(card.metrics, chosen_by), **card.flags})
+    chosen_by = f"the draw of seed {seed} also chose the checkpoint: biased towards better scores"
+    flags = {
+        metric: join_flags([card.flags.get(metric, ""), chosen_by])
+        for metric in card.metrics
+        if metric not in LIKELIHOOD_METRICS
+    }
+    return replace(card, flags={**card.flags, **flags})
 
 
 def score_folder(
@@ -344,7 +353,14 @@ def score_folder(
     if scoring.features == "classifier":
         data = ImageData("folder", root=str(reference), image_size=int(real[:1].shape[-1]))
     extractor = scoring.extractor(data)
-    return score_images(fake, real, extractor, metrics=scoring.feature_metrics, batch_size=scoring.batch_size)
+    return score_images(
+        fake,
+        real,
+        extractor,
+        metrics=scoring.feature_metrics,
+        batch_size=scoring.batch_size,
+        band_draws=scoring.band_draws,
+    )
 
 
 def card_name(card: ScoreCard, checkpoint: Path, metric: str, sampling: SamplingOptions) -> str:
@@ -354,6 +370,7 @@ def card_name(card: ScoreCard, checkpoint: Path, metric: str, sampling: Sampling
         parts.append(card.weights)
     if card.drawn and sampling != DEFAULT_SAMPLING:
         parts.append(file_name_of(card.drawn))
+    parts += [f"{len(card.draws)}draws"] * bool(card.draws)
     return "_".join([*parts, file_name_of(card.protocol[metric])]) + ".json"
 
 

@@ -32,6 +32,8 @@ from lightning_gen.types import ImageShape, StoredImages
 
 VERSION = 1
 """Version of the decoding, part of the arrays' keys; to be raised when the same source would give other pixels."""
+BINARIZATION = 2
+"""Version of the seeds of static binarisation, likewise."""
 WRITE_PERMISSIONS = 0o222
 MAX_CHUNK_BYTES = 2**25
 """Maximum size of the decoded images that wait to be written."""
@@ -124,7 +126,7 @@ def pack(source: Source, scan: Scan, framing: Framing, cache_folder: Path, on_co
     Raises:
         InputError: when a file, or every file, cannot be decoded, or the disk is full.
     """
-    binarize_name = source.name if framing.binarized else ""  # the name seeds the binarisation
+    binarize_name = f"{source.name} {BINARIZATION}" if framing.binarized else ""  # the name seeds the binarisation
     key = blake2b(f"{VERSION} {scan.content} {framing} {binarize_name}".encode(), digest_size=16).hexdigest()
     shape = (framing.channels, *([framing.size] * 2 if framing.size else scan.sizes[0]))
     path = cache_folder / f"{slug(source.name)}-{'x'.join(map(str, shape))}-{key[:16]}.npy"

@@ -63,12 +63,12 @@ def hold_out_val(splits: Splits, fraction: float) -> Splits:
         raise InputError(f"data.val is holdout, and {val.name} is a validation set of its own; leave it out")
     num = round(len(train) * fraction) or 1
     if num >= len(train):
-        raise InputError(f"data.val is holdout, and {train.name} has {len(train)} image; at least two are needed")
+        raise InputError(f"data.val is holdout, and {train.name} has one image; at least two are needed")
     order = np.random.default_rng(mix_seed("val")).permutation(len(train))
     title = train.name.rsplit("/", 1)[0]
     return {
         "train": train.subset(f"{title}-without-val/train", np.sort(order[num:])),
-        "val": train.subset(f"{title}/val", np.sort(order[:num])),
+        "val": train.subset(f"{title}-held-out/val", np.sort(order[:num])),
         "test": test,
     }
 

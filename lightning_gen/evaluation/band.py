@@ -1,14 +1,19 @@
-"""The reference band: what real images score under the protocol that generated images are scored by.
+"""The reference band: what a resample of the reference images scores under the protocol of generated images.
 
-A perfect sampler of finitely many images does not have an FID of 0, nor a recall of 1. The band is the mean and the
-standard deviation of the score of real images, drawn from the reference as a sampler draws: as many, with replacement,
-and with random classes (of an unconditional model) or with permuted classes of the reference (of a conditional one). It
-is the bootstrap distribution of the score (Efron 1979, https://doi.org/10.1214/aos/1176344552). The score of held-out
-images beside it also contains the difference between the splits, but it is a single value at its own number of images.
+Even a sampler of the data's own distribution does not have an FID of 0 for finitely many images. The band is the mean
+and the standard deviation of the score of real images, drawn from the reference as a sampler draws: as many, with
+replacement, and with random classes (of an unconditional model) or with permuted classes of the reference (of a
+conditional one). It is the bootstrap distribution of the score (Efron 1979, https://doi.org/10.1214/aos/1176344552).
 
-An FID within two standard deviations of the band does not differ from that of real images. Drawn images are among the
-reference, so their precision is 1; compare a precision with that of held-out images. KID is unbiased, so that a perfect
-sampler's is 0 in expectation: it has no band.
+Resampled images are among the reference. New images of the same distribution differ from the reference by its own
+sampling error, too. To first order in 1 / N their FID is
+
+    E FID(N new images) = (1 + N / n) E FID(N resampled images)
+
+with n the number of reference images, and an FID below (1 + N / n) (mean + 2 standard deviations) does not differ
+significantly from that of real images. The precision of resampled images is 1 and their recall is higher than that of
+new images: compare both with the held-out images, whose score is a single value at its own number of images. KID is
+unbiased, 0 in expectation for new images, and has no band.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,13 +32,16 @@ from lightning_gen.evaluation.metrics import METRICS
 from lightning_gen.noise import mix_seed
 from lightning_gen.types import ImageSet
 
+RECIPE = "1"
+"""Version of everything in this file that a band depends on; part of the cache key."""
 WIDE_FEATURES = 256
-"""Features wider than this are expensive: their bands have ``WIDE_DRAWS`` draws, and training computes none."""
+"""Features wider than this are expensive, and training computes no band of them."""
 WIDE_DRAWS = 20
+"""Maximum number of draws for features wider than ``WIDE_FEATURES``."""
 NUM_DEVIATIONS = 2.0
-"""Scores nearer than this many standard deviations are not distinguished."""
+"""The width of the range in which scores are not distinguished from those of real images, in standard deviations."""
 BIAS_SHARE = 0.1
-"""A score of which the band's mean is more than this share is flagged as biased."""
+"""A score of which that of new real images would be more than this share is reported as biased."""
 
 Indices = npt.NDArray[np.int64]
 
@@ -106,7 +114,7 @@ def reference_bands(
         metric = METRICS[name]
         metric_draws = default_draws(metric, extractor) if draws is None else draws
         held_out = None if real.held_out is None or len(real.held_out) < metric.min_images else real.held_out
-        key = [name, real.reference.key, extractor.name, extractor.weights_hash, str(num), str(metric_draws)]
+        key = [RECIPE, name, real.reference.key, extractor.name, extractor.weights_hash, str(num), str(metric_draws)]
         key += [held_out.key if held_out else "", labels_key(real.reference) if real.by_class else ""]
         values = cached(
             cache_path("bands", *key),
@@ -199,24 +207,22 @@ def labels_key(images: ImageSet) -> str:
     return sha256(np.asarray(images.labels).tobytes()).hexdigest()
 
 
-def compare_with_bands(scores: Mapping[str, float], bands: Mapping[str, Band], num: int) -> dict[str, str]:
-    """Whether the FID is weak at this number of images.
-
-    An FID below the band's mean plus ``NUM_DEVIATIONS`` standard deviations does not differ from that of real images.
-    Of a larger one, the band's mean is the bias.
+def compare_with_bands(scores: Mapping[str, float], bands: Mapping[str, Band], num: int, size: int) -> dict[str, str]:
+    """State where the FID is not distinguishable from that of real images, or is largely bias.
 
     Args:
         scores: the scores.
         bands: the bands by score.
         num: the number of generated images.
+        size: the number of reference images.
 
     Returns:
-        The reason by metric; empty where there is none.
+        The statement by metric; empty where there is none.
     """
     if "fid" not in scores or "fid" not in bands:
         return {}
-    score, band = scores["fid"], bands["fid"]
-    real = f"{num:,} real images score {band.mean:.3g} ± {band.std:.2g}"
-    if score <= band.mean + NUM_DEVIATIONS * band.std:
-        return {"fid": f"{real}: no difference from them can be told"}
-    return {"fid": f"{real}: this is the bias"} if band.mean > BIAS_SHARE * score else {}
+    score, band, factor = scores["fid"], bands["fid"], 1 + num / size
+    new = f"{num:,} new real images score about {factor * band.mean:.2g} ± {factor * band.std:.1g}"
+    if score <= factor * (band.mean + NUM_DEVIATIONS * band.std):
+        return {"fid": f"not distinguishable from real images: {new}"}
+    return {"fid": f"biased: {new}"} if factor * band.mean > BIAS_SHARE * score else {}

@@ -15,15 +15,17 @@ from rich.table import Table
 
 from lightning_gen.cache import atomic
 from lightning_gen.evaluation.band import Band, compare_with_bands
-from lightning_gen.evaluation.metrics import METRIC_OF_SCORE
+from lightning_gen.evaluation.copies import SIGNIFICANCE
+from lightning_gen.evaluation.metrics import MEMORISED, METRIC_OF_SCORE
 from lightning_gen.types import ImageShape
 
 Subject = Literal["samples", "reconstructions", "folder", "likelihood"]
+P_VALUES = ("copies_p",)
 PACKAGES = ("lightning_gen", "torch", "torchvision", "torch-fidelity", "pytorch-lightning", "numpy")
 
 
 def protocol_name(metric: str, num: int, split: str, extractor: str = "inception", subject: Subject = "samples") -> str:
-    """The name of a protocol; scores with equal names can be compared.
+    """The name of a protocol; scores with equal names, against the same reference, can be compared.
 
     ``fid10k_train`` is the FID of 10,000 generated images against the train split with Inception's features,
     ``fid1437_train@classifier`` an FID with another extractor, ``rfid360_test`` an FID of reconstructions.
@@ -41,6 +43,11 @@ def protocol_name(metric: str, num: int, split: str, extractor: str = "inception
     count = f"{num // 1000}k" if num and num % 1000 == 0 else str(num)
     prefix = "r" if subject == "reconstructions" else ""
     return f"{prefix}{metric}{count}_{split}" + ("" if extractor == "inception" else f"@{extractor}")
+
+
+def join_flags(flags: Sequence[str]) -> str:
+    """Different flags in one line."""
+    return "; ".join(dict.fromkeys(filter(None, flags)))
 
 
 def package_versions() -> dict[str, str]:
@@ -79,11 +86,12 @@ class ScoreCard:
         weights: whether averaged or raw weights were used; None where no model was scored.
         draws: the scores of each draw, whose sample seeds are ``seed``, ``seed`` + 1 ...; empty for a single draw.
         spread: standard deviation of each score over the draws; empty for a single draw.
-        bands: what real images score under the same protocol, by score.
+        bands: what resampled reference images and held-out images score under the same protocol, by score.
         selection: how the checkpoint was chosen; None where it is unknown.
         notes: further remarks.
         flags: metric -> why its scores are weak.
-        comparisons: metric -> what its band says of the score, where it is within the band or biased.
+        comparisons: metric -> a statement where its score is not distinguishable from that of real images, or is
+            largely bias.
         images_seen: the number of training images that the model had seen.
         checkpoint: the model's checkpoint.
         checkpoint_hash: SHA-256 of that file.
@@ -145,6 +153,9 @@ class ScoreCard:
     def mean_of(cls, cards: Sequence["ScoreCard"]) -> "ScoreCard":
         """The card of several draws: means, standard deviations (with K - 1), and each draw's scores.
 
+        A p-value is the smallest of the K draws' times K (Bonferroni). The flag that training images are memorised
+        stays if this p-value is significant.
+
         Args:
             cards: cards of one model under one protocol, which differ in the sample seed.
 
@@ -156,13 +167,20 @@ class ScoreCard:
         first = cards[0]
         values = {name: [card.scores[name] for card in cards] for name in first.scores}
         scores = {name: fmean(drawn) for name, drawn in values.items()}
+        scores |= {name: min(1.0, len(cards) * min(values[name])) for name in P_VALUES if name in values}
+        flags = {
+            name: join_flags([card.flags.get(name, "") for card in cards]) for card in cards for name in card.flags
+        }
+        if "copies" in flags and scores["copies_p"] >= SIGNIFICANCE:
+            reasons = [reason for reason in flags["copies"].split("; ") if not reason.startswith(MEMORISED)]
+            flags = {name: flag for name, flag in {**flags, "copies": join_flags(reasons)}.items() if flag}
         return replace(
             first,
             scores=scores,
-            spread={name: stdev(drawn) for name, drawn in values.items()},
+            spread={name: stdev(drawn) for name, drawn in values.items() if name not in P_VALUES},
             draws=tuple(card.scores for card in cards),
-            flags={name: flag for card in cards for name, flag in card.flags.items()},
-            comparisons=compare_with_bands(scores, first.bands, first.num_generated),
+            flags=flags,
+            comparisons=compare_with_bands(scores, first.bands, first.num_generated, first.num_reference),
         )
 
     def to_json(self) -> str:
@@ -194,11 +212,11 @@ class ScoreCard:
         table.add_column("metric")
         table.add_column("value", justify="right")
         if self.bands:
-            table.add_column("real images", justify="right")
+            table.add_column("resampled reference", justify="right")
             table.add_column("held-out", justify="right")
         table.add_column("protocol", overflow="fold")
         weak = {
-            name: "; ".join(filter(None, [self.flags.get(name), self.comparisons.get(name)]))
+            name: join_flags([self.flags.get(name, ""), self.comparisons.get(name, "")])
             for name in {**self.flags, **self.comparisons}
         }
         if weak:
@@ -209,7 +227,7 @@ class ScoreCard:
             spread = self.spread.get(name, self.scores.get(f"{name}_std", self.scores.get(f"{name}_sem")))
             text = f"{value:.5g}" if spread is None else f"{value:.4g} ± {spread:.2g}"
             if name == "modes" and self.num_modes is not None:
-                text = f"{value:,.0f} of {self.num_modes:,}"
+                text = f"{value:,.0f} of {self.num_modes:,}" + ("" if spread is None else f" ± {spread:.2g}")
             metric = METRIC_OF_SCORE.get(name, name)
             row = [name, text, *self._band_cells(name), self.protocol.get(metric, "")]
             table.add_row(*map(escape, row + [weak.get(metric, "")] * bool(weak)))

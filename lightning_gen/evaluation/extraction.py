@@ -118,7 +118,7 @@ def extract_reference(
     """Extract what the metrics need of the reference images, or read it from the cache.
 
     The cache key is a hash of the images' content and of the extractor's weights; a damaged file is recomputed. For
-    FID alone only the two moments are cached, not the features.
+    FID without a band only the two moments are cached, not the features.
 
     Args:
         reference: the real images.

@@ -54,6 +54,8 @@ PRC_MAX_WHOLE = 20_000
 """The largest number of images for which the table of PRC's distances is computed in one part."""
 MODES_MIN_IMAGES_PER_CLASS = 20
 """With fewer images per class on average, a class may be empty by chance."""
+MEMORISED = "memorised training images"
+"""Begin of the flag of ``copies``."""
 NLL_MIN_LATENTS = 100
 """With fewer importance samples, the estimate of log p(x) is flagged as a loose bound."""
 
@@ -178,7 +180,7 @@ def weak_copies(inputs: FeatureInputs) -> str | None:
     if ratios:
         shares = " and ".join(f"{ratio.share:.1%} by {name}" for name, ratio in ratios.items())
         expected = max(ratio.expected for ratio in ratios.values())
-        reasons.append(f"memorised training images: small distance ratios of {shares}, {expected:.1%} expected")
+        reasons.append(f"{MEMORISED}: small distance ratios of {shares}, {expected:.1%} expected")
     num = inputs.copies.num_held_out
     if QUANTILE * (num + 1) < 1:
         reasons.append(f"{num} held-out images: no {QUANTILE:.0%} quantile; their smallest distance is used")

@@ -116,7 +116,11 @@ def score_samples(
         "num_generated": num,
         "seed": seed,
         "drawn": describe_sampling(model.sampling) if isinstance(model, IterativeGenerator) else None,
-        "labels": None if labels is None else "uniform" if reference.labels is None else "permuted of the reference",
+        "labels": None
+        if labels is None
+        else "uniform"
+        if reference.labels is None
+        else "permuted reference labels",
     }
     band = BandOptions(labels is not None and reference.labels is not None, band_draws)
     with scoring_group() as group:
@@ -355,7 +359,7 @@ def make_card(
             notes=tuple(notes),
             flags=flags,
             bands=bands,
-            comparisons=compare_with_bands(scores, bands, num),
+            comparisons=compare_with_bands(scores, bands, num, len(reference)),
             **facts,
         )
 

@@ -99,8 +99,8 @@ class LatentGAN(LatentSampling, AdversarialModule[nn.Module]):
         check_at_least(0, instance_noise=instance_noise)
         if self.penalises_gradient and minibatch == "discrimination":
             raise InputError(
-                "model.minibatch is discrimination, with which an image's logit depends on the other images of its "
-                "batch; the gradient penalty needs logits of single images: use stddev or none"
+                "model.minibatch is discrimination, which makes an image's logit depend on the other images of its "
+                "batch, so that the penalty on its gradient loses its meaning; use none, or stddev as ProGAN does"
             )
         self.objective = objective.with_label_smoothing(label_smoothing)
         self.architecture: Architecture = network
