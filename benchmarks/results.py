@@ -13,6 +13,7 @@ import difflib
 import json
 import math
 from pathlib import Path
+from statistics import fmean, stdev
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -113,6 +114,79 @@ class Records:
         best, *others = sorted(keys, key=lambda key: self.mean_std(key, score)[0])
         distinct = all(differ(*self.mean_std(best, score), *self.mean_std(other, score)) for other in others)
         return best if others and distinct else None
+
+    def bounds(self, record):
+        """A table of what real images, held-out images and uniform noise score."""
+        entry = self.records[record]
+        lines = [
+            "| score | resampled reference, random classes | reference's shares | held-out | uniform noise |",
+            "|---|---|---|---|---|",
+        ]
+        for name, noise in entry["card"]["scores"].items():
+            if name in ("f_score", "class_accuracy"):
+                continue
+            bands = [entry[kind]["bands"].get(name) if kind in entry else None for kind in ("card", "by_class")]
+            cells = ["" if band is None else number(band["mean"], band["std"]) for band in bands]
+            if bands[0] is None:
+                cells[0] = number(entry["drawn"][name])
+            held_out = "" if bands[0] is None else self.held_out(record, name)
+            lines.append(f"| {name} | {' | '.join(cells)} | {held_out} | {number(noise)} |")
+        return "\n".join(lines)
+
+    def copies_table(self, record):
+        """A table of the scores of ``copies``."""
+        lines = ["| samples | share by distance | share by ratio | C_T | p | memorised |", "|---|---|---|---|---|---|"]
+        for row in self.records[record]["rows"]:
+            scores = row["scores"]
+            pairs = [
+                f"{scores[f'{prefix}_pixels']:.3f} / {scores[f'{prefix}_features']:.3f}"
+                for prefix in ("copies", "copies_ratio", "copies_ct")
+            ]
+            p = f"{scores['copies_p']:.1e}" if scores["copies_p"] < 0.01 else f"{scores['copies_p']:.2f}"
+            lines.append(f"| {row['name']} | {' | '.join(pairs)} | {p} | {'yes' if row['flag'] else 'no'} |")
+        return "\n".join(lines)
+
+    def alarms(self, pages):
+        """A table of the watchdog's reports by data: runs, and the failures that were reported, with their number."""
+        lines = ["| runs | number | with a report | reports |", "|---|---|---|---|"]
+        for title, prefix in pages.items():
+            runs = {key: record for key, record in self.records.items() if key.startswith(prefix)}
+            runs = {key: record for key, record in runs.items() if record.get("adversarial")}
+            reported = {key: record["watchdog"] for key, record in runs.items() if record["watchdog"]}
+            texts = [f"`{key.rsplit('/', 1)[-1]}`: {failures(messages)}" for key, messages in reported.items()]
+            lines.append(f"| {title} | {len(runs)} | {len(reported)} | {'; '.join(texts)} |")
+        return "\n".join(lines)
+
+    def samplers_band(self, record):
+        """What a resample of the reference scores."""
+        band = self.records[record]["band"]
+        return number(band["mean"], band["std"])
+
+    def samplers_table(self, record):
+        """A table of scores by sampler and number of steps."""
+        entry = self.records[record]
+        lines = [f"| sampler | {' | '.join(f'{steps} steps' for steps in entry['steps'])} |"]
+        lines.append("|---" * (1 + len(entry["steps"])) + "|")
+        for name, points in entry["scores"].items():
+            cells = [number(fmean(drawn), stdev(drawn) if len(drawn) > 1 else None) for drawn in points]
+            lines.append(f"| `{name}` | {' | '.join(cells)} |")
+        return "\n".join(lines)
+
+    def best_of(self, pages, count):
+        """The records with the lowest FID of samples on each page."""
+        names = []
+        for page in pages:
+            keys = [
+                key
+                for key, record in self.records.items()
+                if key.startswith(f"{page}/") and key.endswith("_digits") and record["card"]["subject"] == "samples"
+            ]
+            names += sorted(keys, key=lambda key: self.mean_std(key, "fid")[0])[:count]
+        lines = ["| configuration | FID | resampled reference | copies |", "|---|---|---|---|"]
+        for key in names:
+            cells = [COLUMNS[column][1](self, key) for column in ("name", "fid", "real", "copies")]
+            lines.append(f"| {' | '.join(cells)} |")
+        return "\n".join(lines)
 
     def pictures(self, page, names, columns=3):
         """A table of pictures with their captions: the model, the images seen and the weights."""

@@ -71,7 +71,10 @@ def run():
     if options.out:
         plot(scores, band, options.out)
     if options.record:
-        kept = [argument for argument in sys.argv[1:] if argument not in ("--record", options.record)]
+        kept = list(sys.argv[1:])
+        for option in ("--record", "--out", "--root"):
+            if option in kept:
+                del kept[kept.index(option) : kept.index(option) + 2]
         kept[kept.index("--ckpt") + 1] = f"runs/{options.ckpt.name}"
         record = {
             "command": "python benchmarks/samplers.py " + " ".join(kept),

@@ -116,11 +116,7 @@ def score_samples(
         "num_generated": num,
         "seed": seed,
         "drawn": describe_sampling(model.sampling) if isinstance(model, IterativeGenerator) else None,
-        "labels": None
-        if labels is None
-        else "uniform"
-        if reference.labels is None
-        else "permuted reference labels",
+        "labels": None if labels is None else "uniform" if reference.labels is None else "permuted reference labels",
     }
     band = BandOptions(labels is not None and reference.labels is not None, band_draws)
     with scoring_group() as group:
