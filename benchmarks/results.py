@@ -172,22 +172,6 @@ class Records:
             lines.append(f"| `{name}` | {' | '.join(cells)} |")
         return "\n".join(lines)
 
-    def best_of(self, pages, count):
-        """The records with the lowest FID of samples on each page."""
-        names = []
-        for page in pages:
-            keys = [
-                key
-                for key, record in self.records.items()
-                if key.startswith(f"{page}/") and key.endswith("_digits") and record["card"]["subject"] == "samples"
-            ]
-            names += sorted(keys, key=lambda key: self.mean_std(key, "fid")[0])[:count]
-        lines = ["| configuration | FID | resampled reference | copies |", "|---|---|---|---|"]
-        for key in names:
-            cells = [COLUMNS[column][1](self, key) for column in ("name", "fid", "real", "copies")]
-            lines.append(f"| {' | '.join(cells)} |")
-        return "\n".join(lines)
-
     def pictures(self, page, names, columns=3):
         """A table of pictures with their captions: the model, the images seen and the weights."""
         cells = []
