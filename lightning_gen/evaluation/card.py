@@ -214,7 +214,7 @@ class ScoreCard:
         if self.bands:
             table.add_column("resampled reference", justify="right")
             table.add_column("held-out", justify="right")
-        table.add_column("protocol", overflow="fold")
+        table.add_column("protocol", no_wrap=True)
         weak = {
             name: join_flags([self.flags.get(name, ""), self.comparisons.get(name, "")])
             for name in {**self.flags, **self.comparisons}
