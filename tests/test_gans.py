@@ -195,7 +195,7 @@ def test_a_conditional_model_learns_to_draw_what_it_is_asked_for(tmp_path):
     pl.seed_everything(0)
     data = ImageData("digits", root=str(tmp_path), batch_size=64)
     rates = {"generator_lr": 1e-3, "discriminator_lr": 2e-3, "ema_half_life": 5_000}
-    model = ACGAN(SHAPE, num_classes=10, width=16, latent_dim=16, class_weight=5.0, **rates)
+    model = ACGAN(SHAPE, num_classes=10, width=16, latent_dim=16, class_weight=10.0, **rates)
     trainer(max_epochs=30).fit(model, datamodule=data)
     real = data.image_set("train")
     classifier = make_extractor("classifier", labelled=(real, data.image_set("test")))
