@@ -210,7 +210,7 @@ class ScoreCard:
         facts += self.notes
         table = Table(title=escape(title), caption=escape("; ".join(facts)))
         table.add_column("metric")
-        table.add_column("value", justify="right")
+        table.add_column("value", justify="right", no_wrap=True)
         if self.bands:
             table.add_column("resampled reference", justify="right")
             table.add_column("held-out", justify="right")
