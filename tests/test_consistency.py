@@ -257,5 +257,5 @@ def test_guidance_is_refused_but_for_the_conditional_and_the_unconditional_model
         model.sampling = SamplingOptions(guidance=guidance)
         assert model.sample(2, labels=torch.tensor([0, 1])).isfinite().all()
     for guidance in (0.5, 3.0):
-        with pytest.raises(InputError, match=f"guidance is {guidance:g}, which is undefined for a consistency model"):
+        with pytest.raises(InputError, match=f"guidance is {guidance:g}, which is undefined for ConsistencyModel"):
             model.sampling = SamplingOptions(guidance=guidance)

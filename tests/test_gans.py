@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 import pytorch_lightning as pl
 import torch
+from jaxtyping import TypeCheckError
 from torch import nn
 from torch.nn.utils import parametrize
 from torch.optim import Adam
@@ -450,6 +451,8 @@ def test_two_processes_with_synchronised_batch_norm_agree(tmp_path):
 def test_a_gradient_penalty_refuses_logits_that_depend_on_the_batch(model):
     with pytest.raises(InputError, match=r"model.minibatch is discrimination"):
         model(SHAPE, **SMALL, minibatch="discrimination")
+    with pytest.raises((InputError, TypeCheckError), match="discriminator_norm"):
+        model(SHAPE, **SMALL, discriminator_norm="batch")
     assert "minibatch" not in hyper_parameters(model(SHAPE, **SMALL))
     assert model(SHAPE, **SMALL, minibatch="stddev").minibatch == "stddev"
     assert hyper_parameters(DCGAN(SHAPE, **SMALL))["minibatch"] == "none"

@@ -65,7 +65,12 @@ def clipped(denoise: Denoise) -> Denoise:
 
 
 def check_guidance(
-    model: str, options: SamplingOptions, requested: Collection[str], conditional: bool, label_dropout: float
+    model: str,
+    options: SamplingOptions,
+    requested: Collection[str],
+    conditional: bool,
+    label_dropout: float,
+    supported: bool = True,
 ) -> None:
     """Check the guidance of sampling options.
 
@@ -75,6 +80,7 @@ def check_guidance(
         requested: names of the options that were requested, and not taken from the model's defaults.
         conditional: whether the model is conditional.
         label_dropout: the fraction of training images without a class.
+        supported: whether scales other than 0 and 1 are defined for the model.
 
     Raises:
         InputError: if a value is out of range, or the model does not support guidance.
@@ -87,6 +93,10 @@ def check_guidance(
         raise InputError(
             f"guidance is {options.guidance}, and this {model} was trained with label_dropout 0, so it has no "
             "unconditional case"
+        )
+    if not supported and options.guidance not in (0, 1):
+        raise InputError(
+            f"guidance is {options.guidance:g}, which is undefined for {model}; use 1, or 0 for the unconditional model"
         )
     lowest, highest = options.guidance_interval or ALL_LEVELS
     if not 0 <= lowest <= highest:

@@ -50,6 +50,7 @@ class ConsistencyModel(DenoisingModule):
         InputError: if a value is out of range.
     """
 
+    supports_guidance: ClassVar[bool] = False  # f is a sample and not an expectation, which guidance extrapolates
     spacings: ClassVar[tuple[str, ...]] = tuple(RHO)
     default_sampling: SamplingOptions = SamplingOptions("multistep", steps=1, spacing="karras", guidance=1.0, clip=True)
 
@@ -147,29 +148,6 @@ class ConsistencyModel(DenoisingModule):
         return Loss(total, {"distance": distance.mean(), "intervals": total.new_tensor(float(num))})
 
     # ---- sampling
-
-    def resolve(self, options: SamplingOptions) -> SamplingOptions:
-        """Resolve options of sampling as :meth:`DenoisingModule.resolve` does.
-
-        Guidance extrapolates the estimate of a denoiser, which is an expectation. f is a sample, so only its scales 1
-        (the conditional model) and 0 (the unconditional one) are defined.
-
-        Args:
-            options: the requested options.
-
-        Returns:
-            The complete options.
-
-        Raises:
-            InputError: if the model does not support an option.
-        """
-        resolved = super().resolve(options)
-        if resolved.guidance not in (0, 1):
-            raise InputError(
-                f"guidance is {resolved.guidance:g}, which is undefined for a consistency model; use 1, or 0 for the "
-                "unconditional model"
-            )
-        return resolved
 
     def spaced_times(self, steps: int, spacing: str) -> list[float]:
         """Levels from the highest down, and 0, which replaces the lowest level."""

@@ -58,6 +58,7 @@ class DenoisingModule(DescentModule[Denoiser]):
         **kwargs: see :class:`GenerativeModule`.
 
     Attributes:
+        supports_guidance: whether guidance scales other than 0 and 1 are defined.
         spacings: names of the spacings of time steps.
         default_sampling: options of sampling where nothing else is requested.
         process: the noise process.
@@ -65,6 +66,7 @@ class DenoisingModule(DescentModule[Denoiser]):
         progress_callback: called after each step with the number of images that the step amounts to.
     """
 
+    supports_guidance: ClassVar[bool] = True
     spacings: ClassVar[tuple[str, ...]]
     default_sampling: SamplingOptions
     process: Process
@@ -188,7 +190,7 @@ class DenoisingModule(DescentModule[Denoiser]):
             resolved = replace(resolved, steps=None, spacing=None)
         self.timesteps(resolved)
         make_solver(resolved)
-        check_guidance(name, resolved, requested, bool(self.num_classes), self.label_dropout)
+        check_guidance(name, resolved, requested, bool(self.num_classes), self.label_dropout, self.supports_guidance)
         return resolved
 
     def timesteps(self, options: SamplingOptions) -> list[float]:

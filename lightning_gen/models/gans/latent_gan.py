@@ -37,6 +37,8 @@ from lightning_gen.networks.discriminator import (
 from lightning_gen.networks.discriminator_inputs import add_noise, pack
 from lightning_gen.types import Batch, Images, ImageShape, Labels, Latents, Loss
 
+DEPENDENT_LOGITS = "which makes an image's logit, whose gradient is penalised, depend on the other images of its batch"
+
 
 class LatentGAN(LatentSampling, AdversarialModule[nn.Module]):
     """Base class of GANs: a generator from standard normal latents to images, and a discriminator of images.
@@ -71,7 +73,7 @@ class LatentGAN(LatentSampling, AdversarialModule[nn.Module]):
     class_planes: int = 0
     """Number of channels that :meth:`add_condition` adds to an image."""
     penalises_gradient: bool = False
-    """Whether the gradient of an image's logit is penalised; minibatch discrimination is then refused."""
+    """Whether the gradient of an image's logit is penalised; minibatch discrimination and BatchNorm are refused."""
 
     def __init__(
         self,
@@ -99,9 +101,10 @@ class LatentGAN(LatentSampling, AdversarialModule[nn.Module]):
         check_at_least(0, instance_noise=instance_noise)
         if self.penalises_gradient and minibatch == "discrimination":
             raise InputError(
-                "model.minibatch is discrimination, which makes an image's logit depend on the other images of its "
-                "batch, so that the penalty on its gradient loses its meaning; use none, or stddev as ProGAN does"
+                f"model.minibatch is discrimination, {DEPENDENT_LOGITS}; use none, or stddev as ProGAN does"
             )
+        if self.penalises_gradient and discriminator_norm == "batch":
+            raise InputError(f"model.discriminator_norm is batch, {DEPENDENT_LOGITS}; use none or spectral")
         self.objective = objective.with_label_smoothing(label_smoothing)
         self.architecture: Architecture = network
         self.latent_dim, self.width, self.hidden = latent_dim, width, hidden

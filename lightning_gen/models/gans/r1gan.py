@@ -1,12 +1,11 @@
 """The GAN with R1 regularisation (Mescheder et al. 2018, https://arxiv.org/abs/1801.04406)."""
 
-from typing import Any
+from typing import Any, Literal
 
 from lightning_gen.checks import check_at_least
 from lightning_gen.losses.adversarial import NON_SATURATING
 from lightning_gen.losses.penalties import r1_penalty
 from lightning_gen.models.gans.latent_gan import LatentGAN
-from lightning_gen.networks.discriminator import Norm
 from lightning_gen.types import Batch, Images, ImageShape, Loss
 
 
@@ -21,7 +20,7 @@ class R1GAN(LatentGAN):
         image_shape: (channels, height, width).
         gamma: weight of the penalty.
         penalty_every: number of batches between two penalties.
-        discriminator_norm: ``none``, ``spectral`` or ``batch``; the paper uses none.
+        discriminator_norm: ``none``, the paper's choice, or ``spectral``.
         beta1: Adam's decay of the first moment; the paper finds 0 to be best.
         beta2: Adam's decay of the second moment.
         **kwargs: see :class:`LatentGAN`, :class:`AdversarialModule` and :class:`GenerativeModule`.
@@ -37,7 +36,7 @@ class R1GAN(LatentGAN):
         image_shape: ImageShape,
         gamma: float = 10.0,
         penalty_every: int = 4,
-        discriminator_norm: Norm = "none",
+        discriminator_norm: Literal["none", "spectral"] = "none",
         beta1: float = 0.0,
         beta2: float = 0.99,
         **kwargs: Any,
