@@ -22,8 +22,8 @@ TIMES_REAL_DISTANCE = 100
 """The discriminator's outputs or loss, relative to the distance between real images; about 1 in healthy runs."""
 DIVERSITY = 0.2
 """Distance between samples, relative to real images; about 1 in healthy runs."""
-DIVERSITY_BY_CONTRAST = 0.25
-"""The same, relative to the samples' contrast; at least 0.34 in healthy runs at any time."""
+DIVERSITY_BY_CONTRAST = 0.18
+"""The same, relative to the samples' contrast; at least 0.22 in healthy runs at any time."""
 CONTRAST = 0.25
 """Contrast of samples, relative to real images; less in an untrained generator, whose samples are grey."""
 CLASS_SHARE = 0.5
