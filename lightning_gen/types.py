@@ -36,11 +36,14 @@ class Batch(NamedTuple):
         images: images in [-1, 1].
         labels: integer class labels; None where the source has none.
         global_size: the number of images of the batch on all ranks together; None: as many on every rank.
+        inputs: what a translator makes images from: the partner of each of ``images``, or as many images of another
+            domain; None for data without inputs.
     """
 
     images: Images
     labels: Labels | None = None
     global_size: int | None = None
+    inputs: Images | None = None
 
 
 class Loss(NamedTuple):
@@ -193,10 +196,31 @@ class DensityModel(Protocol):
 
 @runtime_checkable
 class Translator(Protocol):
-    """Maps images of one domain to another."""
+    """Maps images of one domain to another: image translation, super-resolution."""
 
-    def translate(self, images: Images) -> Images:
-        """Translate images."""
+    input_shape: ImageShape
+    """(channels, height, width) of the inputs in training; ``image_shape`` is that of the translations. Both heights
+    and widths have one ratio, the scale."""
+    needs_pairs: bool
+    """Whether it is trained on pairs of an input and its target."""
+    context: int | None
+    """The largest distance, in input pixels, of an input pixel from the pixels of the translation that depend on it;
+    None if every pixel depends on the whole input."""
+
+    def translate(self, inputs: Images, *, generator: RandomSource = None) -> Images:
+        """Translate images of any height and width to images in [-1, 1], ``scale`` times as high and wide.
+
+        Translation i depends on the i-th input and, for a model that draws noise, the i-th generator alone.
+        """
+        ...
+
+
+@runtime_checkable
+class TwoWayTranslator(Translator, Protocol):
+    """A translator that also maps the second domain to the first."""
+
+    def translate_back(self, images: Images, *, generator: RandomSource = None) -> Images:
+        """Translate images of the second domain to the first; otherwise as ``translate``."""
         ...
 
 
@@ -218,6 +242,21 @@ class ImageSet(Protocol):
     def __getitem__(self, index: slice | npt.NDArray[np.int64]) -> StoredImages:
         """Gather images as uint8 ``(k, channels, height, width)`` on the CPU."""
         ...
+
+
+class PairSet(NamedTuple):
+    """The inputs and the targets of a split.
+
+    Attributes:
+        inputs: images to translate.
+        images: images of the target domain.
+        paired: whether input i is the partner of image i. The training images of two domains are not paired; where one
+            is computed from the other, those of validation and test are.
+    """
+
+    inputs: ImageSet
+    images: ImageSet
+    paired: bool
 
 
 @runtime_checkable
@@ -244,6 +283,15 @@ class ImageSource(Protocol):
 
     def image_set(self, split: str) -> ImageSet:
         """The image set of ``train``, ``val`` or ``test``."""
+        ...
+
+
+@runtime_checkable
+class PairSource(ImageSource, Protocol):
+    """An image source that may also have inputs, such as the data module."""
+
+    def pair_set(self, split: str) -> PairSet | None:
+        """The inputs and targets of a split; None for data without inputs. The targets are ``image_set(split)``."""
         ...
 
 

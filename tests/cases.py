@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch.utils.data import DataLoader
+
 from lightning_gen.models.autoencoders.adversarial_autoencoder import AdversarialAutoencoder
 from lightning_gen.models.autoencoders.autoencoder import Autoencoder
 from lightning_gen.models.autoencoders.beta_vae import BetaVAE
@@ -28,6 +30,7 @@ from lightning_gen.models.gans.sngan import SNGAN
 from lightning_gen.models.gans.unrolled_gan import UnrolledGAN
 from lightning_gen.models.gans.wgan import WGAN
 from lightning_gen.models.gans.wgan_gp import WGANGP
+from tests.helpers import loader
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,26 @@ class Case:
     """Hyper-parameters that make any of the configs small enough to take a step in a test."""
     sides: tuple[int, ...] = (8, 28, 64, 100, 128)
     """Sides of images that the model makes."""
+    scale: int | None = None
+    """How many times larger images are than the inputs they are made from; None for a model without inputs."""
+    per_rank: tuple[str, ...] = ()
+    """Prefixes of the names of buffers that differ between ranks."""
 
     def build(self, variant: int = 0, **overrides: Any) -> GenerativeModule:
-        return self.model(**{"image_shape": (1, 16, 16), **self.tiny, **self.variants[variant], **overrides})
+        arguments = {"image_shape": (1, 16, 16), **self.tiny, **self.variants[variant], **overrides}
+        if (scale := self.scale_of(variant)) is not None and "input_shape" not in overrides:
+            channels, height, width = arguments["image_shape"]
+            arguments["input_shape"] = (channels, height // scale, width // scale)
+        return self.model(**arguments)
+
+    def loader(self, variant: int = 0, **options: Any) -> DataLoader:
+        return loader(scale=self.scale_of(variant), **options)
+
+    def scale_of(self, variant: int) -> int | None:
+        """``scale``, unless the variant has an ``input_shape`` of its own beside images of 16 pixels."""
+        if "input_shape" in self.variants[variant]:
+            return 16 // self.variants[variant]["input_shape"][1]
+        return self.scale
 
 
 SMALL = {"width": 4, "latent_dim": 6}

@@ -15,10 +15,20 @@ from lightning_gen.types import Batch
 
 
 class Batches(IterableDataset):
-    """A fixed sequence of batches of smooth random images, the same on every rank unless asked."""
+    """A fixed sequence of batches of random images, the same on every rank unless asked.
 
-    def __init__(self, num: int = 4, size: int = 8, shape: tuple[int, int, int] = (1, 16, 16), first: int = 0) -> None:
-        self.num, self.size, self.shape, self.first = num, size, shape, first
+    With a scale, their inputs are the inverted images, that many times smaller.
+    """
+
+    def __init__(
+        self,
+        num: int = 4,
+        size: int = 8,
+        shape: tuple[int, int, int] = (1, 16, 16),
+        first: int = 0,
+        scale: int | None = None,
+    ) -> None:
+        self.num, self.size, self.shape, self.first, self.scale = num, size, shape, first, scale
 
     def __len__(self) -> int:
         return self.num
@@ -27,7 +37,8 @@ class Batches(IterableDataset):
         for i in range(self.first, self.first + self.num):
             generator = torch.Generator().manual_seed(i)
             images = torch.rand(self.size, *self.shape, generator=generator) * 2 - 1
-            yield Batch(images, torch.randint(0, 10, (self.size,), generator=generator))
+            labels = torch.randint(0, 10, (self.size,), generator=generator)
+            yield Batch(images, labels, inputs=self.scale and -torch.nn.functional.avg_pool2d(images, self.scale))
 
 
 def loader(*args: Any, **kwargs: Any) -> DataLoader:

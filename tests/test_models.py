@@ -6,13 +6,23 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import yaml
+from torch.utils import _pytree as pytree
 
 from lightning_gen import models
 from lightning_gen.models.adversarial import AdversarialModule, frozen
 from lightning_gen.models.base import GenerativeModule
 from lightning_gen.models.checkpoint import load_model
 from lightning_gen.noise import image_generators
-from lightning_gen.types import Batch, Decoder, Encoder, ImageGenerator, LatentGenerator, Reconstructor
+from lightning_gen.types import (
+    Batch,
+    Decoder,
+    Encoder,
+    ImageGenerator,
+    LatentGenerator,
+    Reconstructor,
+    Translator,
+    TwoWayTranslator,
+)
 from tests.cases import CASES, Case
 from tests.helpers import loader, on_ranks, trainer
 
@@ -26,6 +36,11 @@ def output(model: GenerativeModule) -> torch.Tensor:
     """What a model makes from a fixed seed, by whatever capability it has."""
     if isinstance(model, ImageGenerator):
         return model.sample(5, generator=image_generators(3, range(5)))
+    if isinstance(model, Translator):
+        inputs = next(iter(loader(size=5, shape=model.input_shape))).images
+        generators = image_generators(3, range(5))
+        back = [model.translate_back(inputs, generator=generators)] if isinstance(model, TwoWayTranslator) else []
+        return torch.cat([model.translate(inputs, generator=generators), *back])
     assert isinstance(model, Reconstructor)
     return model.reconstruct(next(iter(loader(size=5))).images)
 
@@ -34,7 +49,7 @@ def fitted(case: Case, variant: int, **options) -> tuple[GenerativeModule, pl.Tr
     pl.seed_everything(0)
     model = case.build(variant)
     fit = trainer(**options)
-    fit.fit(model, loader())
+    fit.fit(model, case.loader(variant))
     return model, fit
 
 
@@ -59,7 +74,7 @@ def test_each_players_loss_reaches_only_its_player(case, variant):
     model = case.build(variant)
     if not isinstance(model, AdversarialModule):
         pytest.skip("one player")
-    batch = next(iter(loader()))
+    batch = next(iter(case.loader(variant)))
     players = {"generator": model.generators(), "discriminator": model.discriminators()}
 
     def reached() -> set[str]:
@@ -70,7 +85,7 @@ def test_each_players_loss_reaches_only_its_player(case, variant):
         }
 
     fakes = model.generate(batch)
-    model.discriminator_loss(batch, fakes.detach()).total.backward()
+    model.discriminator_loss(batch, pytree.tree_map(torch.detach, fakes)).total.backward()
     assert reached() == {"discriminator"}
     model.zero_grad()
     with frozen(model.discriminators()):
@@ -85,7 +100,10 @@ def test_output_has_the_images_shape_and_range(case, variant):
         shape = (1 + 2 * (i % 2), side, side)
         model = case.build(variant, image_shape=shape)
         real = torch.rand(3, *shape) * 2 - 1
-        images = model.sample(3) if isinstance(model, ImageGenerator) else model.reconstruct(real)
+        if isinstance(model, Translator):
+            images = model.translate(torch.rand(3, *model.input_shape) * 2 - 1)
+        else:
+            images = model.sample(3) if isinstance(model, ImageGenerator) else model.reconstruct(real)
         assert images.shape == (3, *shape)
         assert images.dtype == torch.float32
         assert images.min() >= -1
@@ -155,15 +173,15 @@ def test_checkpoint_gives_the_same_images(case, variant, tmp_path):
 def test_resuming_equals_never_having_stopped(case, variant, tmp_path):
     pl.seed_everything(7)
     whole = case.build(variant)
-    trainer(max_epochs=2).fit(whole, loader())
+    trainer(max_epochs=2).fit(whole, case.loader(variant))
     pl.seed_everything(7)
     first = case.build(variant)
     stop = trainer(max_epochs=2, callbacks=[StopAfterFirstEpoch()])
-    stop.fit(first, loader())
+    stop.fit(first, case.loader(variant))
     stop.save_checkpoint(tmp_path / "half.ckpt")
     pl.seed_everything(99)
     second = case.build(variant)
-    trainer(max_epochs=2).fit(second, loader(), ckpt_path=tmp_path / "half.ckpt", weights_only=True)
+    trainer(max_epochs=2).fit(second, case.loader(variant), ckpt_path=tmp_path / "half.ckpt", weights_only=True)
     assert second.images_seen == whole.images_seen == 64
     for name, value in whole.state_dict().items():
         assert torch.equal(value, second.state_dict()[name]), name
@@ -190,9 +208,9 @@ def test_validation_repeats_itself(case, variant):
     if type(model).validation_step is pl.LightningModule.validation_step:
         pytest.skip("no held-out loss")
     fit = trainer()
-    [first] = fit.validate(model, loader(), verbose=False)
+    [first] = fit.validate(model, case.loader(variant), verbose=False)
     torch.rand(3)
-    [second] = fit.validate(model, loader(), verbose=False)
+    [second] = fit.validate(model, case.loader(variant), verbose=False)
     assert first == second
     assert {name.removeprefix("val_loss/") for name in first} == case.terms | {"images_seen"}
 
@@ -223,7 +241,7 @@ def train_on_ranks(case: Case, variant: int, rank: int) -> dict:
 
     model.training_step = recording
     fit = trainer(strategy="ddp", devices=2, use_distributed_sampler=False)
-    fit.fit(model, loader(first=4 * rank))
+    fit.fit(model, case.loader(variant, first=4 * rank))
     return {
         "state": model.state_dict(),
         "noise": torch.stack(noise),
@@ -242,12 +260,27 @@ def two_processes(tmp_path_factory) -> list[dict[str, dict]]:
 def test_two_processes_agree_on_weights_and_differ_in_noise(case, variant, two_processes):
     first, second = (results[f"{case.model.__name__}-{variant}"] for results in two_processes)
     for name, value in first["state"].items():
-        assert torch.equal(value, second["state"][name]), name
+        equal = torch.equal(value, second["state"][name])
+        assert equal != name.startswith(case.per_rank) if case.per_rank else equal, name
     assert torch.equal(first["output"], second["output"])
     noise = torch.cat([first["noise"], second["noise"]])
     assert len(noise.unique(dim=0)) == 8
     assert first["images_seen"] == second["images_seen"] == 64
     assert first["global_step"] == 4
+
+
+@battery
+def test_translations_know_no_batch_mates_and_take_any_size(case, variant):
+    model, _ = fitted(case, variant)
+    if not isinstance(model, Translator):
+        pytest.skip("translates no images")
+    channels, side, _ = model.input_shape
+    inputs = next(iter(loader(size=3, shape=(channels, side + 3, side - 1)))).images
+    together = model.translate(inputs, generator=image_generators(3, range(3)))
+    assert together.shape == (3, *model.image_shape[:1], (side + 3) * model.scale, (side - 1) * model.scale)
+    assert torch.equal(together, model.translate(inputs, generator=image_generators(3, range(3))))
+    alone = torch.cat([model.translate(inputs[i : i + 1], generator=image_generators(3, [i])) for i in range(3)])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
 
 
 def test_every_capability_is_had_by_some_model():

@@ -90,7 +90,7 @@ class TrainingCLI(LightningCLI):
         for key, callback in CALLBACKS.items():
             parser.add_lightning_class_args(callback, key)
         parser.add_class_arguments(WandbRunLogger, "wandb", skip={"run_folder", "name"}, instantiate=False)
-        for name in ("image_shape", "num_classes"):
+        for name in ("image_shape", "num_classes", "input_shape"):
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:

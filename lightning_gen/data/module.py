@@ -138,6 +138,11 @@ class ImageData(LightningDataModule):
         return (self._channels_and_classes[0], size, size)
 
     @property
+    def input_shape(self) -> ImageShape | None:
+        """(channels, height, width) of the inputs; None for data without inputs."""
+        return None
+
+    @property
     def num_classes(self) -> int:
         """Number of classes, 0 where the data has no labels."""
         return self._channels_and_classes[1]

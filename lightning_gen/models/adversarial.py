@@ -205,8 +205,9 @@ def split(batch: Batch, parts: int) -> list[Batch]:
     num = len(batch.images)
     if num % parts:
         raise InputError(f"model.accumulate is {parts} and does not divide the batch of {num} images")
-    labels = batch.labels.chunk(parts) if batch.labels is not None else [None] * parts
-    return [Batch(*part) for part in zip(batch.images.chunk(parts), labels, strict=True)]
+    labels, inputs = ([None] * parts if value is None else value.chunk(parts) for value in (batch.labels, batch.inputs))
+    chunks = zip(batch.images.chunk(parts), labels, inputs, strict=True)
+    return [Batch(images, part_labels, inputs=part_inputs) for images, part_labels, part_inputs in chunks]
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from lightning_gen.checks import check_above, check_at_least
+from lightning_gen.checks import check_above, check_at_least, check_fraction
 from lightning_gen.distributed import average_over_ranks, running_statistics
 from lightning_gen.errors import InputError
 from lightning_gen.inference import eval_mode
@@ -20,7 +20,10 @@ from lightning_gen.models.ema import ImageEMA
 from lightning_gen.noise import mix_seed, seed_global
 from lightning_gen.types import Batch, ImageShape, Loss
 
-Schedule = Literal["constant", "linear"]
+Schedule = Literal["constant", "linear", "cosine", "step"]
+STEP_FRACTIONS = (0.125, 0.25, 0.5, 0.75)
+"""The fractions of the run at which the schedule ``step`` halves the learning rate; those of ESRGAN's training
+(Wang et al. 2018, https://arxiv.org/abs/1809.00219)."""
 Network = TypeVar("Network", bound=nn.Module)
 PROGRESS = ("images_seen", "batches_seen", "ema_images_seen", "noise_seed")
 
@@ -39,7 +42,9 @@ class GenerativeModule(LightningModule, ABC, Generic[Network]):
     Args:
         image_shape: (channels, height, width); the command line takes it from the data.
         ema_half_life: half-life of the EMA of the weights, in images; None for no EMA.
-        lr_schedule: learning rate over the run: ``constant``, or ``linear`` decay to zero.
+        lr_schedule: learning rate over the run: ``constant``, ``linear`` or ``cosine`` decay to zero, or ``step``,
+            which halves it after 1/8, 1/4, 1/2 and 3/4.
+        decay_start: fraction of the run, in [0, 1), after which the schedule begins; 0.5 with ``linear`` is CycleGAN's.
         warmup_images: number of images over which the learning rate rises linearly from 0; 0 for no warm-up.
     """
 
@@ -52,14 +57,19 @@ class GenerativeModule(LightningModule, ABC, Generic[Network]):
         image_shape: ImageShape,
         ema_half_life: float | None = None,
         lr_schedule: Schedule = "constant",
+        decay_start: float = 0.0,
         warmup_images: int = 0,
     ) -> None:
         super().__init__()
+        check_fraction(decay_start=decay_start)
+        if decay_start and lr_schedule == "constant":
+            raise InputError(f"model.decay_start is {decay_start}, and a constant lr_schedule has no decay")
         check_above(0, ema_half_life=ema_half_life, note=", or null for no EMA")
         check_at_least(0, warmup_images=warmup_images)
         self.image_shape: ImageShape = (image_shape[0], image_shape[1], image_shape[2])
         self.ema_half_life = ema_half_life
-        self.lr_schedule = lr_schedule
+        self.lr_schedule: Schedule = lr_schedule
+        self.decay_start = decay_start
         self.warmup_images = warmup_images
         self.ema: ImageEMA | None = None
         self.use_ema = True
@@ -113,22 +123,36 @@ class GenerativeModule(LightningModule, ABC, Generic[Network]):
             InputError: if the schedule depends on the length of the run, and that is unknown.
         """
         total: float = math.inf
-        if self.lr_schedule == "linear":
+        if self.lr_schedule != "constant":
             total = self.trainer.estimated_stepping_batches
             if not 0 < total < math.inf:
                 raise InputError(
-                    "model.lr_schedule is linear and the run has no known end; set trainer.max_epochs or max_steps"
+                    f"model.lr_schedule is {self.lr_schedule} and the run has no known end; set trainer.max_epochs or "
+                    "max_steps"
                 )
         elif not self.warmup_images:
             return list(optimizers)
 
         def factor(step: int) -> float:
             warmup = min(1.0, self.images_seen / self.warmup_images) if self.warmup_images else 1.0
-            return warmup * max(0.0, 1.0 - step / total)
+            return warmup * self.decay(step / total)
 
         return list(optimizers), [
             {"scheduler": LambdaLR(optimizer, factor), "interval": "step"} for optimizer in optimizers
         ]
+
+    def decay(self, progress: float) -> float:
+        """The factor of the learning rate after a fraction ``progress`` of the run, without warm-up."""
+        progress = min(1.0, max(0.0, progress - self.decay_start) / (1.0 - self.decay_start))
+        match self.lr_schedule:
+            case "constant":
+                return 1.0
+            case "linear":
+                return 1.0 - progress
+            case "cosine":
+                return (1.0 + math.cos(math.pi * progress)) / 2
+            case "step":
+                return 0.5 ** sum(progress >= fraction for fraction in STEP_FRACTIONS)
 
     def on_train_start(self) -> None:
         """Reject options that torch would reject in the middle of the first step.
