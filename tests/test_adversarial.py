@@ -214,7 +214,7 @@ def test_the_rate_of_constant_then_linear_over_a_run():
 
 
 def test_a_constant_schedule_has_no_decay_to_delay():
-    with pytest.raises(InputError, match="decay_start is 0.5"):
+    with pytest.raises(InputError, match=r"decay_start is 0\.5"):
         Plain(decay_start=0.5)
 
 
