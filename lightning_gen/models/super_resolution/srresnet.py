@@ -8,6 +8,7 @@ PSNR and is blurred.
 
 from typing import Any, Literal
 
+from torch import nn
 from torch.nn import functional as F
 from torch.optim import Adam
 
@@ -17,7 +18,7 @@ from lightning_gen.models.super_resolution.upscaling import SuperResolution
 from lightning_gen.types import Batch, ImageShape, Loss
 
 
-class SRResNet(SuperResolution, DescentModule):
+class SRResNet(SuperResolution, DescentModule[nn.Module]):
     """A network for super-resolution that is trained on the error of its pixels.
 
     Args:
