@@ -8,9 +8,9 @@ import torch
 from lightning_gen.distributed import scoring_group
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation.classifier import Classifier, StackedClassifier, trained_classifier
-from lightning_gen.evaluation.efficientnet import EFFICIENTNET, INSTALL, is_installed
 from lightning_gen.evaluation.extractor import Extractor
 from lightning_gen.evaluation.pretrained import PRETRAINED, Inception, Pretrained, inception_is_local
+from lightning_gen.networks.efficientnet import EFFICIENTNET, INSTALL, is_installed
 from lightning_gen.types import ImageSet, ImageSource, StackedSet
 
 EXTRACTORS = ("inception", "classifier", *PRETRAINED[1:])
