@@ -14,6 +14,7 @@ torch's global random state unchanged. The weights are cached under the train se
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -151,6 +152,24 @@ def trained_classifier(train: ImageSet, test: ImageSet) -> Arrays:
     Raises:
         InputError: when a set has no labels, or the two have different image shapes.
     """
+    if train[:1].shape != test[:1].shape:
+        raise InputError(f"images of {train.name} and {test.name} have different shapes")
+    return cached(classifier_path(train, test), lambda: fit(train, test))
+
+
+def classifier_path(train: ImageSet, test: ImageSet) -> Path:
+    """The file in the cache that :func:`trained_classifier` writes.
+
+    Args:
+        train: labelled images to train with.
+        test: labelled images to measure the accuracy with.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: when a set has no labels.
+    """
     keys = [RECIPE]
     for part in (train, test):
         if part.labels is None or len(part) == 0 or part.labels.min() < 0:
@@ -158,9 +177,7 @@ def trained_classifier(train: ImageSet, test: ImageSet) -> Arrays:
                 f"{part.name} has no class labels to train a classifier with; use inception or efficientnet_lite0"
             )
         keys += [part.key, sha256(part.labels.tobytes()).hexdigest()]
-    if train[:1].shape != test[:1].shape:
-        raise InputError(f"images of {train.name} and {test.name} have different shapes")
-    return cached(cache_path("classifier", *keys), lambda: fit(train, test))
+    return cache_path("classifier", *keys)
 
 
 def fit(train: ImageSet, test: ImageSet) -> Arrays:
