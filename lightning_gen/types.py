@@ -227,6 +227,16 @@ class TwoWayTranslator(Translator, Protocol):
 
 
 @runtime_checkable
+class PerceptualModel(Protocol):
+    """A model whose loss compares features of a network."""
+
+    perceptual: str
+    """Name of the network; ``classifier`` is the suite's classifier of the training data."""
+    perceptual_weights: str | None
+    """File of the network's weights."""
+
+
+@runtime_checkable
 class ImageSet(Protocol):
     """A fixed, ordered set of stored images: one split of a dataset, decoded."""
 

@@ -30,6 +30,8 @@ from lightning_gen.models.gans.sngan import SNGAN
 from lightning_gen.models.gans.unrolled_gan import UnrolledGAN
 from lightning_gen.models.gans.wgan import WGAN
 from lightning_gen.models.gans.wgan_gp import WGANGP
+from lightning_gen.models.super_resolution.esrgan import ESRGAN
+from lightning_gen.models.super_resolution.srgan import SRGAN
 from lightning_gen.models.super_resolution.srresnet import SRResNet
 from lightning_gen.models.translation.cut import CUT
 from lightning_gen.models.translation.cyclegan import CycleGAN
@@ -88,6 +90,15 @@ RESIDUAL_SIDES = (16, 32, 64, 128)
 DENOISED_SIDES = (8, 28, 64)  # others take minutes: every image is many passes of the network
 UNET = {"width": 4, "multipliers": (1, 2), "blocks": 1, "attention": (4,), "depth": 1, "heads": 2}
 DIT = {"network": "dit", "width": 8}
+UPSCALER = {"width": 4, "blocks": 1}
+UPSCALING_GAN = {
+    **UPSCALER,
+    "discriminator_width": 4,
+    "perceptual": "discriminator",
+    "perceptual_layers": None,
+    "init_from": None,
+}
+UPSCALING_TERMS = PLAYERS | {"content", "perceptual"}
 
 CASES = [
     Case(
@@ -308,8 +319,30 @@ CASES = [
             {"network": "rrdb"},
             {"network": "rrdb", "input_shape": (1, 4, 4)},
         ),
-        tiny={"width": 4, "blocks": 1},
-        sides=(8, 28, 64, 100, 128),
+        tiny=UPSCALER,
+        scale=2,
+    ),
+    Case(
+        SRGAN,
+        terms=UPSCALING_TERMS,
+        configs=("srgan_mnist", "srgan_div2k"),
+        variants=(
+            {"ema_half_life": 50.0},
+            {"norm": "batch", "content": "mse", "accumulate": 2, "n_critic": 2, "input_shape": (1, 4, 4)},
+        ),
+        tiny=UPSCALING_GAN,
+        scale=2,
+    ),
+    Case(
+        ESRGAN,
+        terms=UPSCALING_TERMS,
+        configs=("esrgan_mnist", "esrgan_df2k", "real_esrgan_df2k"),
+        variants=(
+            {"lr_schedule": "step"},
+            {"network": "srresnet", "discriminator": "unet", "clip": 1.0, "relativistic": False, "sharpen": True},
+            {"discriminator_norm": "spectral", "ema_half_life": 50.0},
+        ),
+        tiny=UPSCALING_GAN,
         scale=2,
     ),
     Case(

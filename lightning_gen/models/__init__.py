@@ -28,6 +28,8 @@ from lightning_gen.models.gans.sngan import SNGAN
 from lightning_gen.models.gans.unrolled_gan import UnrolledGAN
 from lightning_gen.models.gans.wgan import WGAN
 from lightning_gen.models.gans.wgan_gp import WGANGP
+from lightning_gen.models.super_resolution.esrgan import ESRGAN
+from lightning_gen.models.super_resolution.srgan import SRGAN
 from lightning_gen.models.super_resolution.srresnet import SRResNet
 from lightning_gen.models.translation.cut import CUT
 from lightning_gen.models.translation.cyclegan import CycleGAN
@@ -39,11 +41,13 @@ __all__ = [
     "DCGAN",
     "DDPM",
     "EDM",
+    "ESRGAN",
     "GAN",
     "IWAE",
     "LSGAN",
     "R1GAN",
     "SNGAN",
+    "SRGAN",
     "VAE",
     "VQVAE",
     "WAEMMD",

@@ -38,9 +38,11 @@ class Upscaler(nn.Module):
     Attributes:
         scale: the scale.
         input_multiple: number that must divide the height and the width of the input.
+        blocks: the blocks at the resolution of the features.
     """
 
     input_multiple: int = 1
+    blocks: nn.Sequential
 
     def __init__(self, scale: int) -> None:
         super().__init__()

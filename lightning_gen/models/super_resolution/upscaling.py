@@ -41,7 +41,10 @@ class SuperResolution(ImageTranslation):
         check_at_least(2, width=width)
         check_at_least(1, blocks=blocks)
         upscaler = make_upscaler(network, self.image_shape[0], self.scale, width, blocks, norm)
-        self.architecture = (network, width, blocks, norm)
+        self.architecture = (
+            f"{network} with width {width}, {len(upscaler.blocks)} blocks, norm {norm}, {self.image_shape[0]} channels "
+            f"and scale {self.scale}"
+        )
         self.context = upscaler.context
         self.input_multiple = upscaler.input_multiple
         self.set_network(upscaler)
