@@ -30,6 +30,7 @@ from lightning_gen.models.gans.sngan import SNGAN
 from lightning_gen.models.gans.unrolled_gan import UnrolledGAN
 from lightning_gen.models.gans.wgan import WGAN
 from lightning_gen.models.gans.wgan_gp import WGANGP
+from lightning_gen.models.translation.sr3 import SR3
 from tests.helpers import loader
 
 
@@ -293,5 +294,17 @@ CASES = [
         variants=({"doubling_images": 16, "dropout": 0.2}, {"conditional": True, **CLASSES, **DIT}),
         tiny=UNET,
         sides=DENOISED_SIDES,
+    ),
+    Case(
+        SR3,
+        terms={"error", "total"},
+        configs=("sr3_mnist", "sr3_mnist_grey_inpaint", "sr3_cifar10_grey", "sr3_celeba"),
+        variants=(
+            {"prediction": "v", "schedule": "cosine", "ema_half_life": 50.0},
+            {"weighting": "min_snr", "num_times": 100, "input_shape": (1, 16, 16), **DIT},
+        ),
+        tiny=UNET,
+        sides=DENOISED_SIDES,
+        scale=2,
     ),
 ]

@@ -28,6 +28,7 @@ from lightning_gen.models.gans.sngan import SNGAN
 from lightning_gen.models.gans.unrolled_gan import UnrolledGAN
 from lightning_gen.models.gans.wgan import WGAN
 from lightning_gen.models.gans.wgan_gp import WGANGP
+from lightning_gen.models.translation.sr3 import SR3
 
 __all__ = [
     "ACGAN",
@@ -39,6 +40,7 @@ __all__ = [
     "LSGAN",
     "R1GAN",
     "SNGAN",
+    "SR3",
     "VAE",
     "VQVAE",
     "WAEMMD",
