@@ -36,6 +36,7 @@ from lightning_gen.models.super_resolution.srresnet import SRResNet
 from lightning_gen.models.translation.cut import CUT
 from lightning_gen.models.translation.cyclegan import CycleGAN
 from lightning_gen.models.translation.pix2pix import Pix2Pix
+from lightning_gen.models.translation.sr3 import SR3
 from tests.helpers import loader
 
 
@@ -398,5 +399,17 @@ CASES = [
             "num_patches": 16,
         },
         scale=1,
+    ),
+    Case(
+        SR3,
+        terms={"error", "total"},
+        configs=("sr3_mnist", "sr3_mnist_grey_inpaint", "sr3_cifar10_grey", "sr3_celeba"),
+        variants=(
+            {"prediction": "v", "schedule": "cosine", "ema_half_life": 50.0},
+            {"weighting": "min_snr", "num_times": 100, "input_shape": (1, 16, 16), **DIT},
+        ),
+        tiny=UNET,
+        sides=DENOISED_SIDES,
+        scale=2,
     ),
 ]

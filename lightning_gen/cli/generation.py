@@ -7,14 +7,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lightning_gen.errors import InputError
-from lightning_gen.types import IterativeGenerator, SamplingOptions
+from lightning_gen.types import IterativeModel, SamplingOptions
 
 DEFAULT_SAMPLING = SamplingOptions()
 """Every option at the model's default."""
 
 
 def set_sampling(model: object, sampling: SamplingOptions) -> None:
-    """Set the options of a model's iterative generation.
+    """Set the options of a model's iterative sampling.
 
     Args:
         model: any model.
@@ -23,7 +23,7 @@ def set_sampling(model: object, sampling: SamplingOptions) -> None:
     Raises:
         InputError: if an option is set that the model does not support.
     """
-    if isinstance(model, IterativeGenerator):
+    if isinstance(model, IterativeModel):
         model.sampling = sampling
         return
     for name, value in vars(sampling).items():
@@ -46,7 +46,7 @@ def progress_bar(model: object, num: int, enabled: bool = True) -> Iterator[None
         Nothing.
     """
     console = Console(stderr=True)
-    if not (enabled and console.is_terminal and isinstance(model, IterativeGenerator)):
+    if not (enabled and console.is_terminal and isinstance(model, IterativeModel)):
         yield
         return
     columns = (TextColumn("sampling"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

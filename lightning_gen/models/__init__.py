@@ -34,6 +34,7 @@ from lightning_gen.models.super_resolution.srresnet import SRResNet
 from lightning_gen.models.translation.cut import CUT
 from lightning_gen.models.translation.cyclegan import CycleGAN
 from lightning_gen.models.translation.pix2pix import Pix2Pix
+from lightning_gen.models.translation.sr3 import SR3
 
 __all__ = [
     "ACGAN",
@@ -47,6 +48,7 @@ __all__ = [
     "LSGAN",
     "R1GAN",
     "SNGAN",
+    "SR3",
     "SRGAN",
     "VAE",
     "VQVAE",

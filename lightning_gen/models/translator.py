@@ -1,5 +1,6 @@
 """What models that make images from images share."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -50,7 +51,9 @@ class ImageTranslation(GenerativeModule[nn.Module]):
         with self.inference_network() as network:
             return self.apply_to_any_size(network, inputs)
 
-    def apply_to_any_size(self, network: nn.Module, inputs: Inputs, multiple: int | None = None) -> Images:
+    def apply_to_any_size(
+        self, network: Callable[[Inputs], Images], inputs: Inputs, multiple: int | None = None
+    ) -> Images:
         """Apply a network to inputs padded at the right and at the bottom, and crop and clip its output.
 
         Args:
