@@ -1,6 +1,6 @@
 """Iterative generation on the command line: setting its options, and a progress bar."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -45,13 +45,36 @@ def progress_bar(model: object, num: int, enabled: bool = True) -> Iterator[None
     Yields:
         Nothing.
     """
-    console = Console(stderr=True)
-    if not (enabled and console.is_terminal and isinstance(model, IterativeGenerator)):
+    if not isinstance(model, IterativeGenerator):
         yield
         return
-    columns = (TextColumn("sampling"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with image_bar("sampling", num, enabled) as advance:
+        model.progress_callback = advance
+        try:
+            yield
+        finally:
+            model.progress_callback = None
+
+
+@contextmanager
+def image_bar(title: str, num: int, enabled: bool = True) -> Iterator[Callable[[float], None]]:
+    """Show a progress bar on a terminal, which counts images.
+
+    Args:
+        title: the text before the bar.
+        num: the number of images.
+        enabled: False for no bar.
+
+    Yields:
+        A function that is called with a number of images, or a fraction of one, when they are complete.
+    """
+    console = Console(stderr=True)
+    if not (enabled and console.is_terminal):
+        yield lambda images: None
+        return
+    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("sampling", total=num)
+        task = bar.add_task(title, total=num)
         completed = 0.0
 
         def advance(images: float) -> None:
@@ -59,8 +82,4 @@ def progress_bar(model: object, num: int, enabled: bool = True) -> Iterator[None
             completed += images
             bar.update(task, completed=round(completed, 3))  # the fractions of an image sum to 1 only approximately
 
-        model.progress_callback = advance
-        try:
-            yield
-        finally:
-            model.progress_callback = None
+        yield advance
