@@ -16,6 +16,8 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
 Images = Float[Tensor, "batch channels height width"]
+Inputs = Float[Tensor, "batch input_channels input_height input_width"]
+"""What a translator makes images from, of another size or with other channels than the images."""
 StoredImages = UInt8[Tensor, "batch channels height width"]
 Labels = Int64[Tensor, "batch"]
 Classes = Float[Tensor, "batch classes"]
@@ -43,7 +45,7 @@ class Batch(NamedTuple):
     images: Images
     labels: Labels | None = None
     global_size: int | None = None
-    inputs: Images | None = None
+    inputs: Inputs | None = None
 
 
 class Loss(NamedTuple):
@@ -207,7 +209,7 @@ class Translator(Protocol):
     """The largest distance, in input pixels, of an input pixel from the pixels of the translation that depend on it;
     None if every pixel depends on the whole input."""
 
-    def translate(self, inputs: Images, *, generator: RandomSource = None) -> Images:
+    def translate(self, inputs: Inputs, *, generator: RandomSource = None) -> Images:
         """Translate images of any height and width to images in [-1, 1], ``scale`` times as high and wide.
 
         Translation i depends on the i-th input and, for a model that draws noise, the i-th generator alone.

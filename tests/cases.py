@@ -30,6 +30,7 @@ from lightning_gen.models.gans.sngan import SNGAN
 from lightning_gen.models.gans.unrolled_gan import UnrolledGAN
 from lightning_gen.models.gans.wgan import WGAN
 from lightning_gen.models.gans.wgan_gp import WGANGP
+from lightning_gen.models.super_resolution.srresnet import SRResNet
 from tests.helpers import loader
 
 
@@ -293,5 +294,19 @@ CASES = [
         variants=({"doubling_images": 16, "dropout": 0.2}, {"conditional": True, **CLASSES, **DIT}),
         tiny=UNET,
         sides=DENOISED_SIDES,
+    ),
+    Case(
+        SRResNet,
+        terms={"reconstruction", "psnr", "total"},
+        configs=("srresnet_mnist", "srresnet_mnist_x2", "srresnet_bsds", "srresnet_div2k", "rrdb_df2k"),
+        variants=(
+            {"ema_half_life": 50.0, "lr_schedule": "cosine"},
+            {"norm": "batch", "loss": "mse", "input_shape": (1, 4, 4)},
+            {"network": "rrdb"},
+            {"network": "rrdb", "input_shape": (1, 4, 4)},
+        ),
+        tiny={"width": 4, "blocks": 1},
+        sides=(8, 28, 64, 100, 128),
+        scale=2,
     ),
 ]

@@ -28,6 +28,7 @@ from lightning_gen.models.gans.sngan import SNGAN
 from lightning_gen.models.gans.unrolled_gan import UnrolledGAN
 from lightning_gen.models.gans.wgan import WGAN
 from lightning_gen.models.gans.wgan_gp import WGANGP
+from lightning_gen.models.super_resolution.srresnet import SRResNet
 
 __all__ = [
     "ACGAN",
@@ -53,5 +54,6 @@ __all__ = [
     "DenoisingAutoencoder",
     "FlowMatching",
     "ProjectionGAN",
+    "SRResNet",
     "UnrolledGAN",
 ]
