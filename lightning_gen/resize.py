@@ -12,11 +12,12 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 FloatImages = Float[Tensor, "batch channels height width"]
+Resized = Float[Tensor, "batch channels resized_height resized_width"]
 SUPPORT = 3
 """Width of the padding in pixels of the smaller image; the kernel reaches 2 of them, and the centres are shifted."""
 
 
-def bicubic_downscale(images: FloatImages, scale: int) -> FloatImages:
+def bicubic_downscale(images: FloatImages, scale: int) -> Resized:
     """Make images smaller by a whole factor, which must divide height and width. Values are not clipped."""
     height, width = images.shape[-2:]
     padded = pad_symmetric(images, *[SUPPORT * scale] * 4)
@@ -24,7 +25,7 @@ def bicubic_downscale(images: FloatImages, scale: int) -> FloatImages:
     return small[..., SUPPORT:-SUPPORT, SUPPORT:-SUPPORT]
 
 
-def bicubic_upscale(images: FloatImages, scale: int) -> FloatImages:
+def bicubic_upscale(images: FloatImages, scale: int) -> Resized:
     """Make images larger by a whole factor. Values are not clipped."""
     height, width = images.shape[-2:]
     padded = pad_symmetric(images, *[SUPPORT] * 4)
@@ -48,5 +49,5 @@ def _mirrored(start: int, stop: int, size: int) -> Int64[Tensor, " positions"]:
     return torch.minimum(positions, 2 * size - 1 - positions)
 
 
-def _interpolate(images: FloatImages, size: tuple[int, int]) -> FloatImages:
+def _interpolate(images: FloatImages, size: tuple[int, int]) -> Resized:
     return F.interpolate(images, size, mode="bicubic", antialias=True)

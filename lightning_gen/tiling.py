@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from itertools import product
 from typing import NamedTuple
 
-from jaxtyping import Float
+from jaxtyping import Shaped
 from torch import Tensor
 
 from lightning_gen.resize import pad_symmetric
-from lightning_gen.types import Images
 
-Inputs = Float[Tensor, "batch input_channels input_height input_width"]
+Inputs = Shaped[Tensor, "batch input_channels input_height input_width"]
+Images = Shaped[Tensor, "batch channels height width"]
 
 
 class Segment(NamedTuple):
@@ -45,7 +45,7 @@ def translate_tiles(
 
     Args:
         translate: maps images to images, ``scale`` times as high and wide; they may be on another device.
-        inputs: images of any height and width.
+        inputs: images of any height and width, floats or stored ones, as ``translate`` takes them.
         tile: side of a core in input pixels, at least 1; rounded up to a multiple of ``multiple``.
         overlap: number of pixels by which a window exceeds its core; with at least the network's context, the result
             equals ``translate(inputs)``. Rounded up likewise.

@@ -1,5 +1,4 @@
-"""The command line: ``python -m lightning_gen COMMAND`` with fit, validate, test, evaluate, sample, translate and
-inspect.
+"""The command line: ``python -m lightning_gen COMMAND`` with a command of ``COMMANDS``.
 
 Invalid input is reported in one line, with exit code 2. Every other error keeps its traceback.
 """

@@ -1,14 +1,15 @@
 """``translate``: apply a model that makes images from images to image files of any size."""
 
 import io
-import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 import torch
+from jaxtyping import UInt8
 from PIL import Image
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
 from lightning_gen.checks import check_at_least
@@ -26,6 +27,10 @@ from lightning_gen.noise import image_generators
 from lightning_gen.resize import bicubic_upscale
 from lightning_gen.tiling import translate_tiles
 from lightning_gen.types import SamplingOptions, StoredImages, TwoWayTranslator
+
+StoredInputs = UInt8[Tensor, "batch input_channels input_height input_width"]
+Alpha = UInt8[Tensor, "batch 1 input_height input_width"]
+StoredPixels = UInt8[Tensor, "batch channels_and_alpha height width"]
 
 
 def translate(
@@ -73,52 +78,59 @@ def translate(
     check_at_least(1, prefix="--", tile=tile)
     check_empty(out)
     tree, names = open_images(input)
-    path = find_checkpoint(ckpt)
-    model = load_model(path).to(resolve_device(device))
+    model = load_model(find_checkpoint(ckpt)).to(resolve_device(device))
     if not isinstance(model, ImageTranslation):
         raise InputError(
             f"{type(model).__name__} makes no images from images; generate images with sample, or reconstruct images "
             "with inspect reconstruct"
         )
-    apply: Callable[..., Tensor] = model.translate
-    if back:
-        if not isinstance(model, TwoWayTranslator):
-            raise InputError(f"--back is for models of both directions; {type(model).__name__} has one")
-        apply = model.translate_back
+    if back and not isinstance(model, TwoWayTranslator):
+        raise InputError(f"--back is for models of both directions; {type(model).__name__} has one")
     set_sampling(model, sampling)
     model.use_ema = not raw
-    channels = (model.image_shape if back else model.input_shape)[0]
     overlap = resolve_overlap(model, tile, overlap)
-    readable = readable_names(tree, names, on_corrupt)
-    targets = output_names(readable)
-    with image_bar("translating", len(readable)) as advance:
-        for index, name in enumerate(names):
-            if name not in targets:
-                continue
-            pixels, alpha = read_image(tree, name, channels)
-            one = partial(_translate_one, apply, model.device, image_generators(seed, [index]))
+    channels = (model.image_shape if back else model.input_shape)[0]
+    indices = readable_indices(tree, names, on_corrupt)
+    targets = output_names([names[index] for index in indices])
+    with image_bar("translating", len(indices)) as advance:
+        for index, target in zip(indices, targets, strict=True):
+            pixels, alpha = read_image(tree, names[index], channels)
+            apply = partial(translate_stored, model, back, image_generators(seed, [index]))
             try:
                 if tile is None:
-                    image = one(pixels)
+                    images = apply(pixels)
                     advance(1)
                 else:
-                    image = translate_tiles(
-                        one,
-                        pixels,
-                        tile=tile,
-                        overlap=overlap,
-                        scale=model.scale,
-                        multiple=model.input_multiple,
-                        progress=advance,
-                    )
+                    size = {"tile": tile, "overlap": overlap, "scale": model.scale, "multiple": model.input_multiple}
+                    images = translate_tiles(apply, pixels, **size, progress=advance)
             except torch.OutOfMemoryError:
                 height, width = pixels.shape[-2:]
                 advice = "set a smaller --tile" if tile else "set --tile, such as --tile 256"
                 raise InputError(
-                    f"{name}, {width}x{height} pixels, does not fit in the memory of {model.device}; {advice}"
+                    f"{names[index]}, {width}x{height} pixels, does not fit in the memory of {model.device}; {advice}"
                 ) from None
-            save_png(with_alpha(image, alpha, model.scale)[0], out / targets[name])
-    print(f"{len(readable)} images in {out}")
+            save_png(with_alpha(images, alpha, model.scale)[0], out / target)
+    print(f"{len(indices)} images in {out}")
+
+
+def translate_stored(
+    model: ImageTranslation, back: bool, generators: Sequence[torch.Generator], images: StoredInputs
+) -> StoredImages:
+    """Translate stored images on the CPU to stored images on the CPU.
+
+    Args:
+        model: the model; its device computes.
+        back: use ``translate_back``.
+        generators: one generator per image.
+        images: uint8 images.
+
+    Returns:
+        uint8 images.
+    """
+    inputs = to_float(images.to(model.device))
+    if back and isinstance(model, TwoWayTranslator):
+        return to_uint8(model.translate_back(inputs, generator=generators)).cpu()
+    return to_uint8(model.translate(inputs, generator=generators)).cpu()
 
 
 def resolve_overlap(model: ImageTranslation, tile: int | None, overlap: int | None) -> int:
@@ -141,13 +153,13 @@ def resolve_overlap(model: ImageTranslation, tile: int | None, overlap: int | No
         return 0
     if overlap is None and model.context is None:
         raise InputError(
-            f"--tile changes the result of {type(model).__name__}, whose pixels depend on the whole image; leave it out, "
-            "or set --overlap to a number of pixels and accept seams"
+            f"--tile changes the result of {type(model).__name__}, whose pixels depend on the whole image; leave it "
+            "out, or set --overlap to a number of pixels and accept seams"
         )
     return model.context or 0 if overlap is None else overlap
 
 
-def readable_names(tree: FileTree, names: Sequence[str], on_corrupt: OnCorrupt) -> list[str]:
+def readable_indices(tree: FileTree, names: Sequence[str], on_corrupt: OnCorrupt) -> list[int]:
     """Decode every file once, so that a file that is not an image stops the command before hours of work.
 
     Args:
@@ -156,13 +168,13 @@ def readable_names(tree: FileTree, names: Sequence[str], on_corrupt: OnCorrupt) 
         on_corrupt: ``raise`` for a file that cannot be decoded, or ``skip`` it with a warning.
 
     Returns:
-        The names of the files that can be decoded.
+        The indices of the files that can be decoded.
 
     Raises:
         InputError: for a file that cannot be decoded, and if none can.
     """
-    readable = []
-    for name in names:
+    indices = []
+    for index, name in enumerate(names):
         try:
             read_image(tree, name, channels=1)
         except Exception as error:  # decoders raise many types
@@ -170,15 +182,15 @@ def readable_names(tree: FileTree, names: Sequence[str], on_corrupt: OnCorrupt) 
                 raise InputError(
                     f"{tree.path / name} cannot be decoded ({error}); repair or remove it, or set --on_corrupt skip"
                 ) from None
-            warnings.warn(f"{tree.path / name} cannot be decoded ({error}) and is skipped", stacklevel=2)
+            rank_zero_warn(f"{tree.path / name} cannot be decoded ({error}) and is left out")
         else:
-            readable.append(name)
-    if not readable:
+            indices.append(index)
+    if not indices:
         raise InputError(f"none of the {len(names)} files in {tree.path} is an image")
-    return readable
+    return indices
 
 
-def read_image(tree: FileTree, name: str, channels: int) -> tuple[StoredImages, StoredImages | None]:
+def read_image(tree: FileTree, name: str, channels: int) -> tuple[StoredInputs, Alpha | None]:
     """Read an image file.
 
     Args:
@@ -194,7 +206,7 @@ def read_image(tree: FileTree, name: str, channels: int) -> tuple[StoredImages, 
     return torch.tensor(pixels)[None], None if alpha is None else torch.tensor(alpha)[None]
 
 
-def with_alpha(images: StoredImages, alpha: Tensor | None, scale: int) -> Tensor:
+def with_alpha(images: StoredImages, alpha: Alpha | None, scale: int) -> UInt8[Tensor, "batch pixels height width"]:
     """Append an alpha channel, enlarged bicubically, to images.
 
     Args:
@@ -211,34 +223,25 @@ def with_alpha(images: StoredImages, alpha: Tensor | None, scale: int) -> Tensor
     return torch.cat([images, enlarged], dim=1)
 
 
-def output_names(names: Sequence[str]) -> dict[str, str]:
+def output_names(names: Sequence[str]) -> list[str]:
     """The name of the PNG file that is written for each file.
 
     Args:
         names: relative names with forward slashes.
 
     Returns:
-        For each name, the name with its ending replaced, or kept where two results would have the same name (on file
-        systems that ignore case, too).
+        The names with their endings replaced; where two results would have the same name, also on file systems that
+        ignore case, with the endings kept.
 
     Raises:
         InputError: if two results would have the same name nevertheless.
     """
-    paths = {name: PurePosixPath(name.lstrip("/")) for name in names}
-    stems = Counter(path.with_suffix("").as_posix().casefold() for path in paths.values())
-    targets = {
-        name: f"{path.with_suffix('') if stems[path.with_suffix('').as_posix().casefold()] == 1 else path}.png"
-        for name, path in paths.items()
-    }
-    taken = Counter(target.casefold() for target in targets.values())
-    for name, target in targets.items():
+    paths = [PurePosixPath(name.lstrip("/")) for name in names]
+    stems = [path.with_suffix("").as_posix() for path in paths]
+    uses = Counter(stem.casefold() for stem in stems)
+    targets = [f"{stem if uses[stem.casefold()] == 1 else path}.png" for path, stem in zip(paths, stems, strict=True)]
+    taken = Counter(target.casefold() for target in targets)
+    for name, target in zip(names, targets, strict=True):
         if taken[target.casefold()] > 1:
             raise InputError(f"{name} and another file would both be written as {target}; rename one of them")
     return targets
-
-
-def _translate_one(
-    apply: Callable[..., Tensor], device: torch.device, generators: list[torch.Generator], pixels: StoredImages
-) -> Tensor:
-    """Translate a batch of one stored image on a device, back to a stored image on the CPU."""
-    return to_uint8(apply(to_float(pixels.to(device)), generator=generators)).cpu()
