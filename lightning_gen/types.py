@@ -22,6 +22,8 @@ StoredImages = UInt8[Tensor, "batch channels height width"]
 Labels = Int64[Tensor, "batch"]
 Classes = Float[Tensor, "batch classes"]
 """Class weights of each image: a one-hot row, a mixture of two rows between two classes, or zeros for no class."""
+DenoiserCondition = Classes | Inputs | None
+"""What a denoiser is conditioned on: class rows, images, or None for nothing."""
 Latents = Float[Tensor, "batch *latent"]
 Codes = Int64[Tensor, "batch rows columns"]
 LogWeights = Float[Tensor, "num batch"]
@@ -90,13 +92,18 @@ class ImageGenerator(Protocol):
 
 
 @runtime_checkable
-class IterativeGenerator(ImageGenerator, Protocol):
-    """A model that generates images from noise in several steps, with configurable options."""
+class IterativeModel(Protocol):
+    """A model that makes images from noise in several steps, with configurable options."""
 
     sampling: SamplingOptions
     """Assigning resolves options of None to the model's defaults. Raises ``InputError`` for invalid options."""
     progress_callback: Callable[[float], None] | None
     """Called after each step with the number of images that the step amounts to."""
+
+
+@runtime_checkable
+class IterativeGenerator(ImageGenerator, IterativeModel, Protocol):
+    """An image generator that is an iterative model."""
 
 
 @runtime_checkable

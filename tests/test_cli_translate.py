@@ -1,5 +1,6 @@
 """The command translate, on a real model of super-resolution and on stand-ins whose translations are known."""
 
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from lightning_gen.models.super_resolution.srresnet import SRResNet
 from lightning_gen.models.translator import ImageTranslation
 from lightning_gen.noise import image_generators, uniform
 from lightning_gen.resize import bicubic_upscale
+from lightning_gen.types import SamplingOptions
 from tests.image_files import random_pixels, save_image, write_images, write_zip
 
 
@@ -46,6 +48,19 @@ class Noise(Inversion):
 
     def translate(self, inputs, *, generator=None):
         return uniform(len(inputs), *inputs.shape[1:], generator=generator) * 2 - 1
+
+
+class Steps(Inversion):
+    """Makes the translation in as many steps as asked, and reports them."""
+
+    sampling = SamplingOptions()
+    progress_callback = None
+
+    def translate(self, inputs, *, generator=None):
+        for _ in range(self.sampling.steps):
+            if self.progress_callback is not None:
+                self.progress_callback(len(inputs) / self.sampling.steps)
+        return inputs
 
 
 class Exhausted(Inversion):
@@ -268,13 +283,39 @@ def test_an_image_too_large_for_the_memory_is_named(tmp_path, capsys):
     assert "--tile 256" in line
 
 
-def test_a_bar_counts_the_images(inversion, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def terminal(monkeypatch) -> list[float]:
+    """A terminal, and the fractions of images by which its bar advances."""
+
     class Terminal(generation.Console):
         is_terminal = True
 
+    advances = []
+    bar = translating.image_bar
+
+    @contextmanager
+    def recorded_bar(title, num):
+        with bar(title, num) as advance:
+            yield lambda images: (advances.append(images), advance(images))
+
     monkeypatch.setattr(generation, "Console", Terminal)
-    folder = write_images(tmp_path / "photos", ["a.png", "b.png"], shape=(9, 7, 3))
+    monkeypatch.setattr(translating, "image_bar", recorded_bar)
+    return advances
+
+
+def test_a_bar_counts_images_by_their_tiles(inversion, tmp_path, terminal, capsys):
+    folder = write_images(tmp_path / "photos", ["a.png", "b.png"], shape=(8, 7, 3))
     assert run(inversion, folder, tmp_path / "out", "--tile=4", "--overlap=0") == 0
+    assert terminal == [1 / 4] * 8
     error = capsys.readouterr().err
     assert "translating" in error
     assert "2/2" in error
+
+
+def test_a_bar_counts_the_steps_of_an_iterative_model(tmp_path, terminal, capsys):
+    steps = save_model(Steps(), tmp_path / "steps.ckpt")
+    folder = write_images(tmp_path / "photos", ["a.png", "b.png"], shape=(8, 7, 3))
+    assert run(steps, folder, tmp_path / "out", "--steps=5") == 0
+    assert terminal == [1 / 5] * 10
+    assert run(steps, folder, tmp_path / "tiles", "--steps=5", "--tile=4", "--overlap=0") == 0
+    assert terminal[10:] == [1 / 4] * 8

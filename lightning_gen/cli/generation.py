@@ -7,14 +7,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lightning_gen.errors import InputError
-from lightning_gen.types import IterativeGenerator, SamplingOptions
+from lightning_gen.types import IterativeModel, SamplingOptions
 
 DEFAULT_SAMPLING = SamplingOptions()
 """Every option at the model's default."""
 
 
 def set_sampling(model: object, sampling: SamplingOptions) -> None:
-    """Set the options of a model's iterative generation.
+    """Set the options of a model's iterative sampling.
 
     Args:
         model: any model.
@@ -23,7 +23,7 @@ def set_sampling(model: object, sampling: SamplingOptions) -> None:
     Raises:
         InputError: if an option is set that the model does not support.
     """
-    if isinstance(model, IterativeGenerator):
+    if isinstance(model, IterativeModel):
         model.sampling = sampling
         return
     for name, value in vars(sampling).items():
@@ -45,32 +45,49 @@ def progress_bar(model: object, num: int, enabled: bool = True) -> Iterator[None
     Yields:
         Nothing.
     """
-    if not isinstance(model, IterativeGenerator):
+    console = Console(stderr=True)
+    if not (enabled and console.is_terminal and isinstance(model, IterativeModel)):
         yield
         return
-    with image_bar("sampling", num, enabled) as advance:
-        model.progress_callback = advance
-        try:
-            yield
-        finally:
-            model.progress_callback = None
+    with image_bar("sampling", num) as advance, reporting(model, advance):
+        yield
 
 
 @contextmanager
-def image_bar(title: str, num: int, enabled: bool = True) -> Iterator[Callable[[float], None]]:
-    """Show a progress bar on a terminal, which counts images.
+def reporting(model: object, advance: Callable[[float], None] | None) -> Iterator[bool]:
+    """Let an iterative model report its steps.
+
+    Args:
+        model: any model.
+        advance: called after each step with the number of images that the step amounts to; None for no reports.
+
+    Yields:
+        Whether the model reports.
+    """
+    if not isinstance(model, IterativeModel):
+        yield False
+        return
+    model.progress_callback = advance
+    try:
+        yield True
+    finally:
+        model.progress_callback = None
+
+
+@contextmanager
+def image_bar(title: str, num: int) -> Iterator[Callable[[float], None] | None]:
+    """Show a progress bar, which counts images, on a terminal.
 
     Args:
         title: the text before the bar.
         num: the number of images.
-        enabled: False for no bar.
 
     Yields:
-        A function that is called with a number of images, or a fraction of one, when they are complete.
+        A function to call with a number of images, or the fraction of one, that are complete; None without a terminal.
     """
     console = Console(stderr=True)
-    if not (enabled and console.is_terminal):
-        yield lambda images: None
+    if not console.is_terminal:
+        yield None
         return
     columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lightning_gen.checks import check_at_least
 from lightning_gen.cli.devices import resolve_device
-from lightning_gen.cli.generation import DEFAULT_SAMPLING, image_bar, set_sampling
+from lightning_gen.cli.generation import DEFAULT_SAMPLING, image_bar, reporting, set_sampling
 from lightning_gen.cli.outputs import check_empty
 from lightning_gen.data.decode import decode_with_alpha
 from lightning_gen.data.files import FileTree, open_images
@@ -92,17 +92,19 @@ def translate(
     channels = (model.image_shape if back else model.input_shape)[0]
     indices = readable_indices(tree, names, on_corrupt)
     targets = output_names([names[index] for index in indices])
-    with image_bar("translating", len(indices)) as advance:
+    with image_bar("translating", len(indices)) as advance, reporting(model, None if tile else advance) as reports:
         for index, target in zip(indices, targets, strict=True):
             pixels, alpha = read_image(tree, names[index], channels)
-            apply = partial(translate_stored, model, back, image_generators(seed, [index]))
             try:
-                if tile is None:
-                    images = apply(pixels)
-                    advance(1)
-                else:
-                    size = {"tile": tile, "overlap": overlap, "scale": model.scale, "multiple": model.input_multiple}
-                    images = translate_tiles(apply, pixels, **size, progress=advance)
+                images = translate_tiles(
+                    partial(translate_stored, model, back, image_generators(seed, [index])),
+                    pixels,
+                    tile=tile or max(pixels.shape[-2:]),
+                    overlap=overlap,
+                    scale=model.scale,
+                    multiple=model.input_multiple,
+                    progress=None if reports and not tile else advance,
+                )
             except torch.OutOfMemoryError:
                 height, width = pixels.shape[-2:]
                 advice = "set a smaller --tile" if tile else "set --tile, such as --tile 256"
