@@ -253,6 +253,14 @@ class ImageSet(Protocol):
         ...
 
 
+@runtime_checkable
+class UnequalImageSet(ImageSet, Protocol):
+    """An image set whose images differ in size. It is indexed by one image at a time: ``images[i : i + 1]``."""
+
+    sizes: Sequence[tuple[int, int]]
+    """(height, width) of each image."""
+
+
 class PairSet(NamedTuple):
     """The inputs and the targets of a split.
 
