@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from jaxtyping import UInt8
+from PIL import Image
 from torch import Tensor
 from torchvision.io import write_png
 from torchvision.utils import make_grid
@@ -63,6 +64,14 @@ def row_pairs(above: StoredImages, below: StoredImages, columns: int) -> UInt8[T
 
 
 def save_png(image: UInt8[Tensor, "channels height width"], path: Path) -> None:
-    """Write an image with one or three channels to a PNG file, atomically; creates the folder if necessary."""
+    """Write an image to a PNG file, atomically; creates the folder if necessary.
+
+    Args:
+        image: grey, grey and alpha, RGB, or RGB and alpha.
+        path: the file.
+    """
     with atomic(path) as temporary:
-        write_png(image.cpu(), str(temporary))
+        if len(image) in (1, 3):
+            write_png(image.cpu(), str(temporary))
+        else:  # torchvision writes no alpha
+            Image.fromarray(image.permute(1, 2, 0).contiguous().cpu().numpy()).save(temporary, "PNG")
