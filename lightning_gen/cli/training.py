@@ -20,6 +20,7 @@ from lightning_gen.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from lightning_gen.callbacks.fidelity import Fidelity
 from lightning_gen.callbacks.grids import ReconstructionGrid, SampleGrid
 from lightning_gen.callbacks.interpolation import InterpolationStrip
+from lightning_gen.callbacks.translations import TranslationGrid
 from lightning_gen.callbacks.watchdog import Watchdog
 from lightning_gen.cli.checks import check_inputs, check_likelihood, required_input_shape
 from lightning_gen.cli.parsing import model_error
@@ -37,6 +38,7 @@ RUN_FOLDER_VARIABLE = "LIGHTNING_GEN_RUN"
 CALLBACKS = {
     "samples": SampleGrid,
     "reconstructions": ReconstructionGrid,
+    "translations": TranslationGrid,
     "interpolation": InterpolationStrip,
     "fidelity": Fidelity,
     "watchdog": Watchdog,
