@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Literal
 from torchvision.datasets import CIFAR10, MNIST, FashionMNIST
 
 from lightning_gen.data.celeba import read_celeba
+from lightning_gen.data.domains import images_of, read_domains, read_pairs
 from lightning_gen.data.folder import read_folder
 from lightning_gen.data.readers import read_digits, read_torchvision
-from lightning_gen.data.splits import ReadOptions, Splits
+from lightning_gen.data.splits import Domains, ReadOptions, Splits
 from lightning_gen.data.stacking import STACKED_SIZES
 from lightning_gen.errors import InputError
 
@@ -37,6 +38,9 @@ class DatasetInfo:
         stacked: the number of images that ``read`` returns per image served (see :mod:`lightning_gen.data.stacking`).
         stacked_sizes: number of images per split, where ``stacked`` is above 1.
         root_is_dataset: whether ``data.root`` is the dataset itself, instead of a folder that contains it.
+        read_domains: reads domains A and B, the second argument says whether partners are needed; None: the data has
+            one domain. ``read`` then gives domain B.
+        partners: whether the images of the two domains are partners in any case.
     """
 
     name: str
@@ -51,9 +55,11 @@ class DatasetInfo:
     stacked: int = 1
     stacked_sizes: Mapping[str, int] | None = None
     root_is_dataset: bool = False
+    read_domains: Callable[[ReadOptions, bool], Domains] | None = None
+    partners: bool = False
 
-    def splits(self, root: Path, *, download: bool, holdout: float) -> Splits:
-        """Read the sources of train, val and test.
+    def read_options(self, root: Path, *, download: bool, holdout: float) -> ReadOptions:
+        """The arguments of ``read``.
 
         Args:
             root: value of ``data.root``.
@@ -61,12 +67,9 @@ class DatasetInfo:
             holdout: fraction held out from training, for data without splits.
 
         Returns:
-            The splits.
-
-        Raises:
-            InputError: when the data is missing or damaged, with the files that are needed.
+            The options.
         """
-        return self.read(ReadOptions(root, download, holdout, f"{self.files} into {root / self.folder}"))
+        return ReadOptions(root, download, holdout, f"{self.files} into {root / self.folder}")
 
 
 _MNIST = DatasetInfo(
@@ -108,6 +111,25 @@ _RECORDS = (
         crop=148,
     ),
     DatasetInfo("folder", read_folder, image_size=64, channels=None, num_classes=None, root_is_dataset=True),
+    DatasetInfo(
+        "pairs",
+        partial(images_of, read_pairs),
+        image_size=256,
+        channels=None,
+        num_classes=0,
+        root_is_dataset=True,
+        read_domains=read_pairs,
+        partners=True,
+    ),
+    DatasetInfo(
+        "domains",
+        partial(images_of, read_domains),
+        image_size=256,
+        channels=None,
+        num_classes=0,
+        root_is_dataset=True,
+        read_domains=read_domains,
+    ),
 )
 DATASETS = {record.name: record for record in _RECORDS}
 

@@ -27,7 +27,7 @@ def read_folder(options: ReadOptions) -> Splits:
     tree = open_tree(root)
     names = image_names(tree)
     title = root.resolve().stem
-    depth = _common_depth(names)
+    depth = common_depth(names)
     top_folders = {name.split("/")[depth] for name in names if name.count("/") > depth}
     has_loose_images = any(name.count("/") == depth for name in names)
     has_splits = "train" in top_folders and len(top_folders) > 1 and top_folders <= set(SPLIT_FOLDERS)
@@ -90,7 +90,7 @@ def _read_split_folders(title: str, tree: FileTree, names: list[str], depth: int
     return sources
 
 
-def _common_depth(names: list[str]) -> int:
+def common_depth(names: list[str]) -> int:
     """The number of leading folders that all (sorted) names share."""
     first, last = names[0].split("/")[:-1], names[-1].split("/")[:-1]
     depth = 0

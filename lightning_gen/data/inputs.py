@@ -132,6 +132,8 @@ def check_input_options(
             if value is not None:
                 raise InputError(f"data.{option} is {value}, and the data has no inputs; set data.inputs")
     if kind is None:
+        if stored and scale is not None and scale > 1 and direction == "BtoA":
+            raise InputError(f"data.direction is BtoA and data.scale is {scale}; images are made larger, not smaller")
         return
     if kind.scaled and (scale is None or scale < 2):
         raise InputError(f"data.inputs is {kind.name} and data.scale is {scale}; set data.scale to 2, 3, 4 or more")

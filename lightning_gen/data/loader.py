@@ -22,6 +22,7 @@ from jaxtyping import Bool, Int64, UInt8
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
+from lightning_gen.data.crops import Crop, Crops, centre_crop, crop_at
 from lightning_gen.data.stacking import stack_channels
 from lightning_gen.errors import InputError
 from lightning_gen.noise import mix_seed
@@ -39,6 +40,7 @@ class StoredBatch(NamedTuple):
         global_size: the number of images of the batch on all ranks together, or None.
         inputs: the stored images that the inputs are, or are computed from; None where there are none, or where they
             are computed from ``images``.
+        turns: number of quarter turns of each image, or None.
     """
 
     images: StoredImages
@@ -47,6 +49,7 @@ class StoredBatch(NamedTuple):
     binarize_seed: int | None = None
     global_size: int | None = None
     inputs: "StoredBatch | None" = None
+    turns: Int64[Tensor, " batch"] | None = None
 
 
 @dataclass
@@ -167,6 +170,8 @@ class BatchLoader:
         inputs: the loader of what the inputs are taken from, of the same order; None: there are no inputs, or they are
             computed from the images.
         partners: whether input i is the partner of image i. Otherwise inputs have an order of their own.
+        rotate_seed: seed of random quarter turns; None: no turns.
+        crop: the square that is cut out of each image; None: the whole image.
     """
 
     def __init__(
@@ -180,6 +185,8 @@ class BatchLoader:
         part_indices: Int64[np.ndarray, "num stacked"] | None = None,
         inputs: "BatchLoader | None" = None,
         partners: bool = True,
+        rotate_seed: int | None = None,
+        crop: Crop | None = None,
     ):
         self.images = images
         self.labels = None if labels is None else torch.from_numpy(labels)
@@ -189,6 +196,7 @@ class BatchLoader:
             self.part_indices = None if self.part_indices is None else self.part_indices.to(images.device)
         self.sampler, self.batch_sampler = order, None  # Lightning reads both
         self.flip_seed, self.binarize_seed = flip_seed, binarize_seed
+        self.rotate_seed, self.crop = rotate_seed, crop
         self.key: str = key if inputs is None else f"{key} {inputs.key}"
         self.inputs, self.partners = inputs, partners
         self._next_batch = 0
@@ -246,6 +254,8 @@ class BatchLoader:
             images = torch.from_numpy(np.asarray(self.images[rows.numpy()]))
         if self.part_indices is not None:
             images = stack_channels(images, self.part_indices.shape[1])
+        if self.crop is not None:
+            images = self._cut(self.crop, batch, images)
         labels = None if self.labels is None else self.labels.index_select(0, index)
         return StoredBatch(
             images,
@@ -253,10 +263,21 @@ class BatchLoader:
             None if self.flip_seed is None else self._sample_flips(self.flip_seed, batch, len(images)),
             None if self.binarize_seed is None else self._batch_seed(self.binarize_seed, "binarize", batch),
             self.sampler.global_size(batch),
+            turns=None if self.rotate_seed is None else self._sample_turns(self.rotate_seed, batch, len(images)),
         )
+
+    def _cut(self, crop: Crop, batch: int, images: StoredImages) -> Crops:
+        if crop.seed is None:
+            return centre_crop(images, crop.size, crop.unit)
+        offsets = crop.random_offsets(len(images), images.shape[-1], self._batch_seed(crop.seed, "crop", batch))
+        return crop_at(images, offsets, crop.size)
 
     def _sample_flips(self, seed: int, batch: int, num: int) -> Bool[Tensor, " batch"]:
         return torch.rand(num, generator=torch.Generator().manual_seed(self._batch_seed(seed, "flip", batch))) < 0.5
+
+    def _sample_turns(self, seed: int, batch: int, num: int) -> Int64[Tensor, " batch"]:
+        generator = torch.Generator().manual_seed(self._batch_seed(seed, "rotate", batch))
+        return torch.randint(4, (num,), generator=generator)
 
     def _batch_seed(self, seed: int, purpose: str, batch: int) -> int:
         return mix_seed(seed, purpose, self.sampler.epoch, self.sampler.rank, batch)

@@ -1,7 +1,7 @@
 """The data module: from a dataset's name to batches in [-1, 1] on the device."""
 
 import os
-from dataclasses import replace
+from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -14,13 +14,26 @@ from torch import Tensor
 
 from lightning_gen.checks import check_above, check_at_least, check_fraction
 from lightning_gen.data.binarize import Binarize, binarize_dynamic
+from lightning_gen.data.crops import Crop, centre_crop, check_crop, flip_and_rotate
 from lightning_gen.data.datasets import DatasetInfo, DatasetName, find_dataset
 from lightning_gen.data.decode import Framing
+from lightning_gen.data.domains import check_sizes
 from lightning_gen.data.inputs import Direction, InputKind, InputName, check_divides, check_input_options, find_kind
 from lightning_gen.data.loader import BatchLoader, BatchOrder, StoredBatch
 from lightning_gen.data.packing import OnCorrupt, PackedImages, derived_folder, pack, scan_source
-from lightning_gen.data.splits import SPLITS, Splits, Validation, exclude_classes, hold_out_val, split_halves
+from lightning_gen.data.sources import IndexArray, Source
+from lightning_gen.data.splits import (
+    SPLITS,
+    Domains,
+    ReadOptions,
+    Splits,
+    Validation,
+    exclude_classes,
+    hold_out_val,
+    split_halves,
+)
 from lightning_gen.data.stacking import StackedImages, sample_stacked_images
+from lightning_gen.data.tiles import tile_source
 from lightning_gen.data.views import MappedImages, map_images
 from lightning_gen.errors import InputError
 from lightning_gen.images import to_float
@@ -43,15 +56,18 @@ class ImageData(LightningDataModule):
         name: the dataset: scikit-learn's ``digits``, which need no files, one of torchvision's datasets,
             ``stacked_mnist`` (three random digits of MNIST as the channels of one image, 1,000 classes), or ``folder``:
             any folder or zip of images. Its sub-folders ``train`` and ``val`` (``valid``, ``validation``) or ``test``
-            are splits, and other sub-folders are classes.
+            are splits, and other sub-folders are classes. ``pairs`` and ``domains`` are images of two domains, A and B
+            (see :mod:`lightning_gen.data.domains`), of which A are the inputs and B the images. With ``inputs``, A is
+            ignored and the inputs are computed from B.
         root: folder that contains the data in torchvision's layout (such as ``root/MNIST/raw``, also for
-            ``stacked_mnist``); for ``folder``, the folder or zip itself. CelebA may also be ``img_align_celeba`` or
-            ``img_align_celeba.zip`` directly in ``root``. A missing dataset is reported with the files it needs.
+            ``stacked_mnist``); for ``folder``, ``pairs`` and ``domains``, the folder or zip itself. CelebA may also be
+            ``img_align_celeba`` or ``img_align_celeba.zip`` directly in ``root``. A missing dataset is reported with
+            the files it needs.
         image_size: height and width; default: the dataset's. Images are cropped to the largest centred square (CelebA
             to the customary 148) and resized with an antialiased bicubic filter; MNIST (stacked or not) and
             Fashion-MNIST are padded with black from 28 to their default of 32.
         channels: 1 for grey or 3 for RGB; default: the dataset's. A ``folder`` has 3 as soon as one image has colour;
-            ``stacked_mnist`` always has 3.
+            ``stacked_mnist`` always has 3. The channels of stored inputs are those of their files.
         batch_size: number of images per training batch on each process.
         eval_batch_size: maximum number of images per validation or test batch on each process; default: ``batch_size``.
         flip: mirror random training images left to right.
@@ -73,13 +89,21 @@ class ImageData(LightningDataModule):
         inputs: for models that make images from images, how inputs are computed from the images, after crop and flip:
             ``bicubic`` (MATLAB's imresize, ``scale`` times smaller), ``grey`` (luma), ``edges`` (white outlines of the
             bright regions), ``inverted``, ``masked`` (without a centred square of half the side) or ``dilated`` (thick
-            strokes). Default: no inputs.
-        scale: number of times that the images are as high and wide as the inputs; needed by ``bicubic``.
-        direction: ``AtoB``: models make the dataset's images (B) from the computed ones (A); ``BtoA``: the computed
-            ones from the dataset's.
-        paired: whether each training image comes with its own input. If false, a fixed half of the training images
-            gives the images and the other half the inputs, so that no partners are in the training data. In val and
-            test, computed inputs always belong to their images. Default: true.
+            strokes). Default: the other domain of ``pairs`` and ``domains``; no inputs of other data.
+        scale: number of times that the images are as high and wide as the inputs; needed by ``bicubic``. Default: 1.
+        direction: which domain is the inputs and which the images: ``AtoB`` or ``BtoA``. Computed images are A, and
+            those of the dataset B.
+        paired: whether each training image comes with its partner. If false, a fixed half of the training images gives
+            the images and the other half the inputs, so that no partners are in the training data; ``domains`` are
+            served whole. Inputs then have an order of their own, and an epoch serves each image once. In val and test,
+            computed inputs and ``pairs`` always are partners. Default: false for ``domains``, which need a partner of
+            every file otherwise, and true for other data with inputs.
+        load_size: height and width to decode at, of which ``image_size`` is cropped: at random in training, else the
+            centre. Default: ``image_size``, without a crop.
+        tile: side of overlapping tiles that the images are cut into when they are decoded, without resizing; crops of
+            ``image_size`` are taken from the tiles, at random in training, else from the centre. For photographs, and
+            for super-resolution. Default: no tiles.
+        rotate: turn random training images by 90, 180 or 270 degrees.
 
     Raises:
         InputError: when an argument is out of range or, on first use of the data, when it is missing or damaged.
@@ -107,6 +131,9 @@ class ImageData(LightningDataModule):
         scale: int | None = None,
         direction: Direction = "AtoB",
         paired: bool | None = None,
+        load_size: int | None = None,
+        tile: int | None = None,
+        rotate: bool = False,
     ):
         super().__init__()
         info = find_dataset(name)
@@ -125,18 +152,27 @@ class ImageData(LightningDataModule):
             )
         if info.stacked > 1 and leave_out:
             raise InputError(f"data.leave_out does not apply to {name}, whose images have several classes; use mnist")
-        if info.stacked > 1 and inputs is not None:
-            raise InputError(f"data.inputs does not apply to {name}, whose classes belong to stacked images; use mnist")
+        for option, value in (("inputs", inputs), ("load_size", load_size), ("tile", tile)):
+            if info.stacked > 1 and value is not None:
+                raise InputError(f"data.{option} does not apply to {name}, which stacks several images; use mnist")
         check_at_least(1, prefix="data.", image_size=image_size, batch_size=batch_size, eval_batch_size=eval_batch_size)
-        check_at_least(1, prefix="data.", scale=scale)
+        check_at_least(1, prefix="data.", scale=scale, load_size=load_size, tile=tile)
         check_at_least(0, prefix="data.", seed=seed)
         check_above(0, prefix="data.", note=" and below 1, such as 0.1", holdout=holdout)
         check_fraction(prefix="data.", note=", such as 0.1", holdout=holdout)
         self._kind = None if inputs is None else find_kind(inputs)
-        check_input_options(self._kind, False, scale, direction, paired)
-        check_divides(scale, image_size=image_size or info.image_size)
+        stored = info.read_domains is not None and inputs is None
+        check_input_options(self._kind, stored, scale, direction, paired)
+        check_crop(image_size or info.image_size, load_size, tile)
+        check_divides(scale, image_size=image_size or info.image_size, load_size=load_size, tile=tile)
+        if binarize is not None and stored:
+            raise InputError(f"data.binarize is {binarize}, and {name} has inputs of its own; leave out binarize")
         if binarize == "dynamic" and paired is False:
             raise InputError("data.binarize is dynamic and data.paired is false; set data.binarize to static")
+        self.paired = paired if paired is not None else info.partners if stored else inputs is not None
+        self._partners_in_test = self.paired or info.partners or inputs is not None
+        if on_corrupt == "skip" and stored and self._partners_in_test:
+            raise InputError("data.on_corrupt is skip, which would separate partners; set data.on_corrupt to raise")
         self.save_hyperparameters(logger=False)
         self.dataset = name
         self.root = Path(root).expanduser()
@@ -156,7 +192,9 @@ class ImageData(LightningDataModule):
         self.inputs = inputs
         self.scale = scale or 1
         self.direction: Direction = direction
-        self.paired = inputs is not None and paired is not False
+        self.load_size = load_size
+        self.tile = tile
+        self.rotate = rotate
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
 
     def __str__(self) -> str:
@@ -172,6 +210,9 @@ class ImageData(LightningDataModule):
     @property
     def input_shape(self) -> ImageShape | None:
         """(channels, height, width) of the inputs; None for data without inputs."""
+        if self._stored:
+            size = self._dataset_shape[1] // self.scale
+            return (self._input_channels, size, size)
         if self._kind is None:
             return None
         return self._dataset_shape if self.direction == "BtoA" else self._derived_shape(self._kind)
@@ -201,7 +242,7 @@ class ImageData(LightningDataModule):
         """
         if split not in SPLITS:
             raise InputError(f"split is {split!r}; it must be one of {', '.join(SPLITS)}")
-        images = self._base_sets[split]
+        images = self._image_sets[split]
         if self._kind is not None and self.direction == "BtoA":
             return self._derived_set(self._kind, images)
         return images
@@ -220,10 +261,13 @@ class ImageData(LightningDataModule):
             InputError: for another split, or when the data is missing or damaged.
         """
         images = self.image_set(split)
-        if self._kind is None:
+        if self._kind is None and not self._stored:
             return None
-        given = self._input_packed.get(split, self._base_sets[split])
-        inputs = self._derived_set(self._kind, given) if self.direction == "AtoB" else given
+        inputs: ImageSet = self._image_sets[split]
+        if split in self._input_packed:
+            inputs = self._cropped(self._input_packed[split], self._input_crop_size)
+        if self._kind is not None and self.direction == "AtoB":
+            inputs = self._derived_set(self._kind, inputs)
         return PairSet(inputs, images, self._partners(split))
 
     def prepare_data(self) -> None:
@@ -268,24 +312,57 @@ class ImageData(LightningDataModule):
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         order = BatchOrder(len(image_set), batch_size, rank, world_size, self.seed if shuffle else None, drop_last)
         dynamic = augment and self.binarize == "dynamic"
+        size = self._dataset_shape[1]
         inputs = self._input_packed.get(split)
+        input_seed = self.seed if self._partners(split) else mix_seed(self.seed, "source")
         return BatchLoader(
             self._place((self._packed_grey if dynamic else self._packed)[split]),
             image_set.labels,
             order,
-            flip_seed=self.seed if augment and self.flip else None,
             key=image_set.key,
             binarize_seed=self.seed if dynamic else None,
             part_indices=image_set.part_indices if isinstance(image_set, StackedImages) else None,
-            inputs=None if inputs is None else self._input_loader(split, inputs, order, augment),
+            inputs=None
+            if inputs is None
+            else BatchLoader(
+                self._place(inputs),
+                None,
+                order,
+                key=inputs.key,
+                **self._augmentation(input_seed if augment else None, self._input_crop_size),
+            ),
             partners=self._partners(split),
+            **self._augmentation(self.seed if augment else None, size),
         )
 
-    def _input_loader(self, split: str, packed: PackedImages, order: BatchOrder, augment: bool) -> BatchLoader:
-        """The loader of the inputs, with the seeds of the images if they are partners."""
-        seed = self.seed if self._partners(split) else mix_seed(self.seed, "source")
-        flip_seed = seed if augment and self.flip else None
-        return BatchLoader(self._place(packed), None, order, flip_seed=flip_seed, key=packed.key)
+    def _augmentation(self, seed: int | None, size: int) -> dict[str, Any]:
+        """Arguments of the loader: crop, flips and turns with a seed, or a centre crop if it is None."""
+        return {
+            "flip_seed": seed if self.flip else None,
+            "rotate_seed": seed if self.rotate else None,
+            "crop": Crop(size, seed, self._crop_unit(size)) if self.load_size or self.tile else None,
+        }
+
+    def _cropped(self, images: PackedImages, size: int) -> ImageSet:
+        """The centre crops of an image set, where images are decoded larger than they are served."""
+        if not (self.load_size or self.tile):
+            return images
+        unit = self._crop_unit(size)
+        return map_images(images, partial(centre_crop, size=size, unit=unit), f"centre{size}-{unit}")
+
+    def _crop_unit(self, size: int) -> int:
+        """The number that divides the positions of crops of a size, so that partners are cropped alike."""
+        return size // self._input_crop_size
+
+    @property
+    def _input_crop_size(self) -> int:
+        """Height and width of the crops that inputs are, or are computed from."""
+        return self._dataset_shape[1] // (self.scale if self._stored else 1)
+
+    @property
+    def _stored(self) -> bool:
+        """Whether the inputs are images of the dataset."""
+        return self._kind is None and self._info.read_domains is not None
 
     def _place(self, packed: PackedImages) -> Tensor | npt.NDArray[np.uint8]:
         """The stored images in the cache: on the device, in memory or on disk."""
@@ -297,7 +374,7 @@ class ImageData(LightningDataModule):
 
     def _partners(self, split: str) -> bool:
         """Whether input i of a split is the partner of image i."""
-        return split not in self._input_packed
+        return self.paired if split == "train" else self._partners_in_test
 
     @property
     def _dataset_shape(self) -> ImageShape:
@@ -320,18 +397,34 @@ class ImageData(LightningDataModule):
         """The numbers of channels and of classes; read from the data only where the dataset's record has None."""
         channels, num_classes = self.channels or self._info.channels, self._info.num_classes
         if channels is None or num_classes is None:
-            sources = self._all_sources().values()
+            splits = self._domains().images
             if channels is None:
-                scans = [scan_source(source, self._cache_folder) for source in sources]
-                channels = 3 if any(scan.colour for scan in scans) else 1
+                channels = self._scan_channels(splits)
             if num_classes is None:
-                labels = [source.labels for source in sources if source.labels is not None]
+                labels = [source.labels for source in splits.values() if source.labels is not None]
                 num_classes = 1 + max((int(part.max()) for part in labels), default=-1)
         return channels, num_classes
 
     @cached_property
+    def _input_channels(self) -> int:
+        """The number of channels of stored inputs."""
+        return self._scan_channels(self._domains().inputs)
+
+    def _scan_channels(self, splits: Splits) -> int:
+        """3 where any image has colour, else 1."""
+        scans = [scan_source(source, self._cache_folder) for source in splits.values()]
+        return 3 if any(scan.colour for scan in scans) else 1
+
+    @cached_property
+    def _image_sets(self) -> dict[str, ImageSet]:
+        """The images of each split at the size that they are served at, of which nothing is computed yet."""
+        if not (self.load_size or self.tile):
+            return {**self._base_sets}
+        return {split: self._cropped(packed, self._dataset_shape[1]) for split, packed in self._packed.items()}
+
+    @cached_property
     def _base_sets(self) -> dict[str, PackedImages | StackedImages]:
-        """The images of each split, of which nothing is computed yet."""
+        """The images of each split as they are decoded or stacked."""
         info = self._info
         if info.stacked_sizes is None:
             return {**self._packed}
@@ -347,24 +440,42 @@ class ImageData(LightningDataModule):
     @cached_property
     def _packed(self) -> dict[str, PackedImages]:
         """The decoded images of each split, binarised once if ``binarize`` is set."""
-        return self._pack(self._sources(), binarized=self.binarize is not None)
+        return self._pack(self._domains().images, binarized=self.binarize is not None)
 
     @cached_property
     def _packed_grey(self) -> dict[str, PackedImages]:
         """The decoded images of each split, not binarised."""
-        return self._pack(self._sources(), binarized=False)
+        return self._pack(self._domains().images, binarized=False)
 
     @cached_property
     def _input_packed(self) -> dict[str, PackedImages]:
-        """The decoded images that inputs are taken from, for each split where these are not ``_packed``."""
-        return self._pack(self._input_sources(), binarized=self.binarize is not None)
+        """The decoded images that inputs are, or are computed from, for each split where these are not ``_packed``."""
+        inputs, images = self._domains()
+        if not self._stored:
+            return self._pack(inputs, binarized=self.binarize is not None)
+        for split in SPLITS:
+            if self._partners(split):
+                check_sizes(inputs[split], images[split], self.scale)
+        return self._pack(inputs, binarized=False, channels=self._input_channels, scale=self.scale)
 
-    def _pack(self, splits: Splits, binarized: bool) -> dict[str, PackedImages]:
-        info, (channels, size, _) = self._info, self._dataset_shape
-        padded = info.padded and size == info.image_size
-        framing = Framing(channels // info.stacked, size, info.crop, padded, binarized)
+    def _pack(
+        self, splits: Splits, binarized: bool, channels: int | None = None, scale: int = 1
+    ) -> dict[str, PackedImages]:
+        """Decode splits with a number of channels (None: the dataset's) and ``scale`` times smaller."""
+        info, (own_channels, size, _) = self._info, self._dataset_shape
+        size = self.load_size or size
+        if self.tile is not None:
+            unit = self.scale // scale if self._stored else 1
+            splits = _map_sources(splits, partial(tile_source, tile=self.tile // scale, unit=unit))
+        framing = Framing(
+            (channels or own_channels) // info.stacked,
+            None if self.tile else size // scale,
+            info.crop,
+            info.padded and size == info.image_size,
+            binarized,
+        )
         if binarized:
-            splits = {split: replace(source, name=f"{source.name}-binarized") for split, source in splits.items()}
+            splits = _map_sources(splits, lambda source: source.subset(f"{source.name}-binarized", _all(source)))
         unique = {source.name: source for source in splits.values()}
         folder = self._cache_folder
         packed = {
@@ -373,23 +484,30 @@ class ImageData(LightningDataModule):
         }
         return {split: packed[source.name] for split, source in splits.items()}
 
-    def _sources(self) -> Splits:
-        """The undecoded images of each split."""
-        splits = self._all_sources()
-        return splits if self._kind is None or self.paired else split_halves(splits)[0]
-
-    def _input_sources(self) -> Splits:
-        """The undecoded images that inputs are taken from, for each split where these are not ``_sources``."""
+    def _domains(self) -> Domains:
+        """The undecoded images of each split, and those that inputs are, or are computed from, where these differ."""
+        info, options = self._info, self._read_options
+        if self._stored and info.read_domains is not None:
+            domains = [self._select(splits) for splits in info.read_domains(options, self._partners_in_test)]
+            inputs, images = domains if self.direction == "AtoB" else domains[::-1]
+            if info.partners and not self.paired:
+                return Domains(split_halves(inputs)[1], split_halves(images)[0])
+            return Domains(inputs, images)
+        images = self._select(info.read(options))
         if self._kind is None or self.paired:
-            return {}
-        return {"train": split_halves(self._all_sources())[1]["train"]}
+            return Domains({}, images)
+        images, others = split_halves(images)
+        return Domains({"train": others["train"]}, images)
 
-    def _all_sources(self) -> Splits:
-        """Read the undecoded splits, without the classes to leave out."""
-        splits = self._info.splits(self.root, download=self.download, holdout=self.holdout)
+    def _select(self, splits: Splits) -> Splits:
+        """Hold out a part for validation, and leave out classes."""
         if self.val == "holdout":
             splits = hold_out_val(splits, self.holdout)
         return exclude_classes(splits, self.leave_out) if self.leave_out else splits
+
+    @property
+    def _read_options(self) -> ReadOptions:
+        return self._info.read_options(self.root, download=self.download, holdout=self.holdout)
 
     @property
     def _info(self) -> DatasetInfo:
@@ -402,12 +520,20 @@ class ImageData(LightningDataModule):
 
 def _to_images(batch: StoredBatch) -> Images:
     """Flip and binarise the images of a batch and convert them to [-1, 1], on their device."""
-    images = batch.images
-    if batch.flips is not None:
-        images = torch.where(batch.flips[:, None, None, None], images.flip(-1), images)
+    images = flip_and_rotate(batch.images, batch.flips, batch.turns)
     if batch.binarize_seed is not None:
         images = binarize_dynamic(images, batch.binarize_seed)
     return to_float(images)
+
+
+def _map_sources(splits: Splits, function: Callable[[Source], Source]) -> Splits:
+    """Apply a function to each source once, where several splits may have the same."""
+    unique = {source.name: function(source) for source in {source.name: source for source in splits.values()}.values()}
+    return {split: unique[source.name] for split, source in splits.items()}
+
+
+def _all(source: Source) -> IndexArray:
+    return np.arange(len(source))
 
 
 def _check_choice(option: str, value: str, literal: Any) -> None:

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -65,6 +65,36 @@ def threaded_map(function: Callable[[int], T], num: int, chunk: int = 256) -> It
     with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
         for start in range(0, num, chunk):
             yield from pool.map(function, range(start, min(start + chunk, num)))
+
+
+@runtime_checkable
+class Source(Protocol):
+    """The undecoded images of one split."""
+
+    name: str
+    """Dataset and split."""
+    labels: IndexArray | None
+    """Class of each image, or None."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+        ...
+
+    def subset(self, name: str, indices: IndexArray) -> "Source":
+        """A source of some of the images, with a new name."""
+        ...
+
+    def open(self, index: int) -> Image.Image:
+        """Open an image."""
+        ...
+
+    def location(self, index: int) -> str:
+        """Where an image is, for messages."""
+        ...
+
+    def scan(self, cache_folder: Path) -> Scan:
+        """Summarise the images."""
+        ...
 
 
 @dataclass
@@ -175,10 +205,6 @@ class FileSource:
                 return file_hash, is_colour(image), upright_size(image)
         except Exception:  # decoders raise many types; decoding reports the file's name
             return file_hash, False, None
-
-
-Source = ArraySource | FileSource
-"""The undecoded images of one split."""
 
 
 def _labels_hash(labels: IndexArray | None) -> "blake2b":

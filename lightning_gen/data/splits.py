@@ -16,6 +16,20 @@ from lightning_gen.noise import mix_seed
 SPLITS = ("train", "val", "test")
 Splits = dict[str, Source]
 """One source for each name in ``SPLITS``."""
+
+
+class Domains(NamedTuple):
+    """The splits of two domains, of which models make the one from the other: A and B for the direction ``AtoB``.
+
+    Attributes:
+        inputs: what models make images from; without a split where these are computed from its images.
+        images: what models make.
+    """
+
+    inputs: Splits
+    images: Splits
+
+
 Validation = Literal["test", "holdout"]
 
 
