@@ -23,12 +23,13 @@ from lightning_gen.inspection.interpolate import interpolate
 from lightning_gen.inspection.latent_map import latent_map
 from lightning_gen.inspection.manifold import manifold
 from lightning_gen.inspection.neighbours import neighbours
+from lightning_gen.inspection.network_interpolation import network_interpolation
 from lightning_gen.inspection.reconstruct import reconstruct
 from lightning_gen.inspection.traverse import traverse
 from lightning_gen.models.checkpoint import find_checkpoint, load_model
 from lightning_gen.types import SamplingOptions
 
-PATH_OPTIONS = ("--ckpt", "--out", "--root")
+PATH_OPTIONS = ("--ckpt", "--out", "--root", "--psnr_ckpt")
 """Options whose value may be equal to the name of an inspection."""
 INSPECTIONS: dict[str, Callable[..., Findings]] = {
     "reconstruct": reconstruct,
@@ -42,6 +43,7 @@ INSPECTIONS: dict[str, Callable[..., Findings]] = {
     "anomaly": anomaly,
     "compress": compress,
     "neighbours": neighbours,
+    "network-interpolation": network_interpolation,
 }
 
 

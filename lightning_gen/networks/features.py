@@ -218,9 +218,7 @@ def load_features(
         raise InputError("the perceptual loss needs a classifier; name the file of its weights, or train by train.py")
     arrays = read_classifier(Path(weights))
     if (channels := int(arrays["image_shape"][0])) != image_shape[0]:
-        raise InputError(
-            f"{weights} is a classifier of images with {channels} channels, and these have {image_shape[0]}"
-        )
+        raise InputError(f"{weights} is a classifier of images with {channels} channels; these have {image_shape[0]}")
     return ClassifierFeatures(layers, arrays).freeze()
 
 

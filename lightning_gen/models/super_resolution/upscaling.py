@@ -3,6 +3,7 @@
 from typing import Any
 
 from lightning_gen.checks import check_at_least
+from lightning_gen.errors import InputError
 from lightning_gen.models.translator import ImageTranslation
 from lightning_gen.networks.upscalers import UpscalerKind, UpscalerNorm, make_upscaler
 from lightning_gen.types import ImageShape
@@ -38,6 +39,11 @@ class SuperResolution(ImageTranslation):
         **kwargs: Any,
     ) -> None:
         super().__init__(image_shape=image_shape, input_shape=input_shape, **kwargs)
+        if self.input_shape[0] != self.image_shape[0]:
+            raise InputError(
+                f"the inputs have {self.input_shape[0]} channels and the images {self.image_shape[0]};"
+                " super-resolution needs equal numbers"
+            )
         check_at_least(2, width=width)
         check_at_least(1, blocks=blocks)
         upscaler = make_upscaler(network, self.image_shape[0], self.scale, width, blocks, norm)
