@@ -24,6 +24,7 @@ from lightning_gen.inspection.latent_map import latent_map
 from lightning_gen.inspection.manifold import manifold
 from lightning_gen.inspection.neighbours import neighbours
 from lightning_gen.inspection.reconstruct import reconstruct
+from lightning_gen.inspection.translate import translate
 from lightning_gen.inspection.traverse import traverse
 from lightning_gen.models.checkpoint import find_checkpoint, load_model
 from lightning_gen.types import SamplingOptions
@@ -42,6 +43,7 @@ INSPECTIONS: dict[str, Callable[..., Findings]] = {
     "anomaly": anomaly,
     "compress": compress,
     "neighbours": neighbours,
+    "translate": translate,
 }
 
 
