@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from jaxtyping import UInt8
+from PIL import Image
 from torch import Tensor
 from torchvision.io import write_png
 from torchvision.utils import make_grid
@@ -95,6 +96,14 @@ def match_shapes(batches: Sequence[UInt8[Tensor, "batch _ _ _"]]) -> list[UInt8[
 
 
 def save_png(image: UInt8[Tensor, "channels height width"], path: Path) -> None:
-    """Write an image with one or three channels to a PNG file, atomically; creates the folder if necessary."""
+    """Write an image to a PNG file, atomically; creates the folder if necessary.
+
+    Args:
+        image: grey, grey and alpha, RGB, or RGB and alpha.
+        path: the file.
+    """
     with atomic(path) as temporary:
-        write_png(image.cpu(), str(temporary))
+        if len(image) in (1, 3):
+            write_png(image.cpu(), str(temporary))
+        else:  # torchvision writes no alpha
+            Image.fromarray(image.permute(1, 2, 0).contiguous().cpu().numpy()).save(temporary, "PNG")

@@ -234,6 +234,16 @@ class TwoWayTranslator(Translator, Protocol):
 
 
 @runtime_checkable
+class PerceptualModel(Protocol):
+    """A model whose loss compares features of a network."""
+
+    perceptual: str
+    """Name of the network; ``classifier`` is the suite's classifier of the training data."""
+    perceptual_weights: str | None
+    """File of the network's weights."""
+
+
+@runtime_checkable
 class ImageSet(Protocol):
     """A fixed, ordered set of stored images: one split of a dataset, decoded."""
 
@@ -251,6 +261,14 @@ class ImageSet(Protocol):
     def __getitem__(self, index: slice | npt.NDArray[np.int64]) -> StoredImages:
         """Gather images as uint8 ``(k, channels, height, width)`` on the CPU."""
         ...
+
+
+@runtime_checkable
+class UnequalImageSet(ImageSet, Protocol):
+    """An image set whose images differ in size. It is indexed by one image at a time: ``images[i : i + 1]``."""
+
+    sizes: Sequence[tuple[int, int]]
+    """(height, width) of each image."""
 
 
 class PairSet(NamedTuple):

@@ -24,6 +24,7 @@ from lightning_gen.callbacks.translations import TranslationGrid
 from lightning_gen.callbacks.watchdog import Watchdog
 from lightning_gen.cli.checks import check_inputs, check_likelihood, required_input_shape
 from lightning_gen.cli.parsing import model_error
+from lightning_gen.cli.perceptual import set_classifier
 from lightning_gen.cli.run_summary import print_run_summary
 from lightning_gen.cli.runs import create_run_folder, latest_run_folder, new_run_folder, run_folder_of
 from lightning_gen.data import ImageData
@@ -178,6 +179,8 @@ class TrainingCLI(LightningCLI):
         ckpt_path = self.config[subcommand].ckpt_path
         if ckpt_path:
             check_fit(Path(ckpt_path), read_checkpoint(Path(ckpt_path)), self.model)
+        if subcommand == "fit":
+            set_classifier(self.model, self.datamodule)
         if subcommand in ("validate", "test") and type(self.model).validation_step is LightningModule.validation_step:
             raise InputError(f"{type(self.model).__name__} has no validation loss; score it with evaluate.py")
         return kwargs | {"ckpt_path": ckpt_path, "weights_only": True}

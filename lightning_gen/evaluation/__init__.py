@@ -8,15 +8,18 @@ from lightning_gen.evaluation.extractors import (
     EXTRACTORS,
     NO_EXTRACTOR,
     choose_extractor,
+    classifier_file,
     classifier_splits,
     make_extractor,
 )
 from lightning_gen.evaluation.facts import describe_sampling
 from lightning_gen.evaluation.likelihood import check_likelihood_metrics, score_likelihood
+from lightning_gen.evaluation.lpips import Lpips
 from lightning_gen.evaluation.metrics import (
     FEATURE_METRICS,
     LIKELIHOOD_METRICS,
     METRICS,
+    PAIR_METRICS,
     check_metric_names,
     check_metrics,
     needs_of,
@@ -28,6 +31,7 @@ from lightning_gen.evaluation.scoring import (
     score_reconstructions,
     score_samples,
 )
+from lightning_gen.evaluation.translations import score_translations
 
 __all__ = [
     "AUTO",
@@ -37,16 +41,19 @@ __all__ = [
     "MAX_SAMPLES",
     "METRICS",
     "NO_EXTRACTOR",
+    "PAIR_METRICS",
     "WIDE_FEATURES",
     "Band",
     "Extractor",
     "Features",
+    "Lpips",
     "ScoreCard",
     "UniformNoise",
     "check_likelihood_metrics",
     "check_metric_names",
     "check_metrics",
     "choose_extractor",
+    "classifier_file",
     "classifier_splits",
     "describe_sampling",
     "make_extractor",
@@ -56,4 +63,5 @@ __all__ = [
     "score_likelihood",
     "score_reconstructions",
     "score_samples",
+    "score_translations",
 ]

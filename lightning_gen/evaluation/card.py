@@ -19,30 +19,35 @@ from lightning_gen.evaluation.copies import SIGNIFICANCE
 from lightning_gen.evaluation.metrics import MEMORISED, METRIC_OF_SCORE
 from lightning_gen.types import ImageShape
 
-Subject = Literal["samples", "reconstructions", "folder", "likelihood"]
+Subject = Literal["samples", "reconstructions", "translations", "translations back", "folder", "likelihood"]
+PREFIXES: Mapping[Subject, str] = {"reconstructions": "r", "translations": "t", "translations back": "b"}
+"""First letter of a protocol's name, by what was scored."""
 P_VALUES = ("copies_p",)
 PACKAGES = ("lightning_gen", "torch", "torchvision", "torch-fidelity", "pytorch-lightning", "numpy")
 
 
-def protocol_name(metric: str, num: int, split: str, extractor: str = "inception", subject: Subject = "samples") -> str:
+def protocol_name(
+    metric: str, num: int, split: str, extractor: str | None = "inception", subject: Subject = "samples"
+) -> str:
     """The name of a protocol; scores with equal names, against the same reference, can be compared.
 
     ``fid10k_train`` is the FID of 10,000 generated images against the train split with Inception's features,
-    ``fid1437_train@classifier`` an FID with another extractor, ``rfid360_test`` an FID of reconstructions.
+    ``fid1437_train@classifier`` an FID with another extractor, ``rfid360_test`` an FID of reconstructions,
+    ``tpsnr360_test`` the PSNR of translations and ``bfid360_test`` an FID of translations back to the first domain.
 
     Args:
         metric: e.g. ``fid``.
         num: the number of images scored.
         split: the reference's split or name.
-        extractor: name of the extractor, or the method of a likelihood.
+        extractor: name of the extractor, or the method of a likelihood; None for a score of pixels.
         subject: what was scored.
 
     Returns:
         The name.
     """
     count = f"{num // 1000}k" if num and num % 1000 == 0 else str(num)
-    prefix = "r" if subject == "reconstructions" else ""
-    return f"{prefix}{metric}{count}_{split}" + ("" if extractor == "inception" else f"@{extractor}")
+    method = "" if extractor in (None, "inception") else f"@{extractor}"
+    return f"{PREFIXES.get(subject, '')}{metric}{count}_{split}{method}"
 
 
 def join_flags(flags: Sequence[str]) -> str:
@@ -63,17 +68,18 @@ class ScoreCard:
         scores: mean over the draws, by key: ``fid``, ``isc``, ``isc_std``, ``kid``, ``precision``, ``elbo``,
             ``elbo_sem`` (standard error of the mean) ..., see ``METRICS``.
         metrics: the requested metrics.
-        protocol: name of the protocol by metric, e.g. ``fid10k_train``.
-        subject: whether samples, reconstructions, a folder's images or the likelihood of the reference were scored.
+        protocol: name of the protocol by metric, or by score for scores of pairs, e.g. ``fid10k_train``.
+        subject: whether samples, reconstructions, translations, a folder's images or the likelihood of the reference
+            were scored.
         generated: name of the scored set, or the model's class.
         num_generated: the number of scored images.
         reference: name of the reference set.
         reference_key: hash of its content.
         num_reference: the number of its images.
         split: its split.
-        image_shape: (channels, height, width) of the scored images.
+        image_shape: (channels, height, width) of the scored images; None if they differ in size.
         precision: numerical precision of the model or the extractor.
-        extractor: name of the extractor; None for a likelihood.
+        extractor: name of the extractor; None for a likelihood, and where only pixels were compared.
         weights_hash: hash of the extractor's weights.
         resizer: how images were resized before the extractor.
         extractor_accuracy: the extractor's accuracy on test images; None where unknown.
@@ -86,12 +92,16 @@ class ScoreCard:
         weights: whether averaged or raw weights were used; None where no model was scored.
         draws: the scores of each draw, whose sample seeds are ``seed``, ``seed`` + 1 ...; empty for a single draw.
         spread: standard deviation of each score over the draws; empty for a single draw.
+        baselines: scores of images that no model made, under the same protocol, by the baseline's name: ``copy`` are
+            the inputs themselves, ``bicubic`` the inputs enlarged.
         bands: what resampled reference images and held-out images score under the same protocol, by score.
         selection: how the checkpoint was chosen; None where it is unknown.
         notes: further remarks.
         flags: metric -> why its scores are weak.
         comparisons: metric -> a statement where its score is not distinguishable from that of real images, or is
             largely bias.
+        inputs: the images that were translated: name, number, kind and scale; None where none were.
+        loss_weights: weights of the model's loss terms, such as ``cycle_weight``.
         images_seen: the number of training images that the model had seen.
         checkpoint: the model's checkpoint.
         checkpoint_hash: SHA-256 of that file.
@@ -109,7 +119,7 @@ class ScoreCard:
     reference_key: str
     num_reference: int
     split: str
-    image_shape: ImageShape
+    image_shape: ImageShape | None
     precision: str
     extractor: str | None = None
     weights_hash: str | None = None
@@ -123,11 +133,14 @@ class ScoreCard:
     weights: Literal["ema", "raw"] | None = None
     draws: tuple[Mapping[str, float], ...] = ()
     spread: Mapping[str, float] = field(default_factory=dict)
+    baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     bands: Mapping[str, Band] = field(default_factory=dict)
     selection: str | None = None
     notes: tuple[str, ...] = ()
     flags: Mapping[str, str] = field(default_factory=dict)
     comparisons: Mapping[str, str] = field(default_factory=dict)
+    inputs: str | None = None
+    loss_weights: Mapping[str, float] = field(default_factory=dict)
     images_seen: int | None = None
     checkpoint: str | None = None
     checkpoint_hash: str | None = None
@@ -195,13 +208,16 @@ class ScoreCard:
     def table(self) -> Table:
         """The scores as a table with protocols and weaknesses."""
         accuracy = "" if self.extractor_accuracy is None else f" (test accuracy {self.extractor_accuracy:.2%})"
-        title = "Likelihood" if self.extractor is None else f"Scores by {self.extractor}'s features{accuracy}"
+        title = "Scores of pixels" if self.extractor is None else f"Scores by {self.extractor}'s features{accuracy}"
         subject = "images" if self.subject == "folder" else self.subject
         facts = [
             f"{self.num_generated:,} {subject} of {self.generated} against {self.num_reference:,} of {self.reference}"
         ]
         if self.subject == "likelihood":
+            title = "Likelihood"
             facts = [f"{self.num_generated:,} images of {self.reference} under {self.generated}"]
+        facts += [f"inputs: {self.inputs}"] * (self.inputs is not None)
+        facts += [", ".join(f"{name} {value:g}" for name, value in self.loss_weights.items())] * bool(self.loss_weights)
         facts += [f"drawn by {self.drawn}"] * (self.drawn is not None)
         facts += [f"weights: {self.weights}"] * (self.weights is not None)
         facts += [f"checkpoint: {self.selection}"] * (self.selection is not None)
@@ -211,6 +227,8 @@ class ScoreCard:
         table = Table(title=escape(title), caption=escape("; ".join(facts)))
         table.add_column("metric")
         table.add_column("value", justify="right", no_wrap=True)
+        for baseline in self.baselines:
+            table.add_column(baseline, justify="right")
         if self.bands:
             table.add_column("resampled reference", justify="right")
             table.add_column("held-out", justify="right")
@@ -229,7 +247,9 @@ class ScoreCard:
             if name == "modes" and self.num_modes is not None:
                 text = f"{value:,.0f} of {self.num_modes:,}" + ("" if spread is None else f" ± {spread:.2g}")
             metric = METRIC_OF_SCORE.get(name, name)
-            row = [name, text, *self._band_cells(name), self.protocol.get(metric, "")]
+            baselines = [f"{scores[name]:.4g}" if name in scores else "" for scores in self.baselines.values()]
+            protocol = self.protocol.get(name, self.protocol.get(metric, ""))
+            row = [name, text, *baselines, *self._band_cells(name), protocol]
             table.add_row(*map(escape, row + [weak.get(metric, "")] * bool(weak)))
         return table
 

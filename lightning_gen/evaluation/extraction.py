@@ -1,7 +1,7 @@
 """Feature extraction in batches, shared among the ranks; reference features are cached by content."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,9 +11,10 @@ from lightning_gen.distributed import ScoringGroup
 from lightning_gen.evaluation.array_cache import cache_path, read_arrays_of_shapes, write_arrays
 from lightning_gen.evaluation.copies import CopyReference, CopyStatistics, copy_statistics
 from lightning_gen.evaluation.extractor import Extractor, Features
-from lightning_gen.evaluation.metric_record import Reference, Vectors
+from lightning_gen.evaluation.metric_record import Metric, Need, Reference, Vectors
 from lightning_gen.evaluation.metrics import automatic_metrics, needs_of, statistics
-from lightning_gen.types import ImageSet, ImageShape, Labels, StoredImages
+from lightning_gen.images import to_uint8
+from lightning_gen.types import Images, ImageSet, ImageShape, Labels, StoredImages
 
 PREFIX = "image/"
 """Prefix of the columns of per-image values among the gathered columns."""
@@ -25,20 +26,28 @@ class ScoredBatch(NamedTuple):
     Attributes:
         images: the images.
         per_image: further values of each image, by name.
-        labels: the class that was requested of each image, where the extractor knows the classes.
+        labels: the class that each image should have, where the extractor knows the classes: the requested one
+            (``labels``) or that of the image's input (``input_labels``).
     """
 
     images: StoredImages
     per_image: Mapping[str, Tensor] = {}
-    labels: Labels | None = None
+    labels: Mapping[Need, Labels] = {}
 
 
 class Extracted(NamedTuple):
-    """Features and further values of all images in order, the images' shape, and the images if a metric needs them."""
+    """Features and further values of all images in order.
+
+    Attributes:
+        features: the features; empty without an extractor.
+        per_image: values of each image, by name.
+        image_shape: the images' shape; None if they differ in size.
+        images: the images, if a metric needs them.
+    """
 
     features: Features
     per_image: Mapping[str, Tensor]
-    image_shape: ImageShape
+    image_shape: ImageShape | None
     images: StoredImages | None = None
 
 
@@ -52,7 +61,7 @@ class CopyFeatures(NamedTuple):
 def extract(
     load: Callable[[range], ScoredBatch],
     num: int,
-    extractor: Extractor,
+    extractor: Extractor | None,
     batch_size: int,
     group: ScoringGroup,
     metrics: Sequence[str] = (),
@@ -62,44 +71,66 @@ def extract(
     Args:
         load: returns the images with the given indices.
         num: the number of images.
-        extractor: the network.
+        extractor: the network; None if only values per image are needed.
         batch_size: the number of images per call of ``load``.
         group: the processes that share the work.
         metrics: the requested metrics. Logits and images are returned only when one of them needs them, because they
             may take more memory than the features.
 
     Returns:
-        The features on rank 0, None on the others. ``per_image`` has the metrics that need ``labels`` where the batches
+        The features on rank 0, None on the others. ``per_image`` has the metrics that need labels where the batches
         have labels and the extractor has logits.
     """
     needs = needs_of(metrics)
     with_logits, with_images = "logits" in needs, "held_out" in needs
     columns: dict[str, list[Tensor]] = {}
-    shape: tuple[int, ...] = ()
+    shapes: set[tuple[int, ...]] = set()
     share = group.share(num)
     for start in range(0, len(share), batch_size):
         batch = load(share[start : start + batch_size])
-        shape = tuple(batch.images.shape[1:])
-        features = extractor(batch.images)
+        shapes.add(tuple(batch.images.shape[1:]))
+        features = Features(torch.empty(len(batch.images), 0)) if extractor is None else extractor(batch.images)
         values = {"vectors": features.vectors}
         values |= {f"{PREFIX}{name}": value.cpu() for name, value in batch.per_image.items()}
         if with_images:
             values["images"] = batch.images.cpu()
         if features.logits is not None and with_logits:
             values["logits"] = features.logits
-        if features.logits is not None and batch.labels is not None:
-            for metric in automatic_metrics("labels"):
-                assert metric.per_image is not None
-                values[f"{PREFIX}{metric.name}"] = metric.per_image(features.logits, batch.labels.cpu())
+        if features.logits is not None:
+            for need, labels in batch.labels.items():
+                compared = compare_pairs(automatic_metrics(need), features.logits, labels.cpu())
+                values |= {f"{PREFIX}{name}": value for name, value in compared.items()}
         for name, rows in values.items():
             columns.setdefault(name, []).append(rows)
     gathered = group.gather({name: torch.cat(parts) for name, parts in columns.items()}, num)
     if gathered is None:
         return None
     per_image = {name.removeprefix(PREFIX): rows for name, rows in gathered.items() if name.startswith(PREFIX)}
-    channels, height, width = shape
     features = Features(gathered["vectors"], gathered.get("logits"))
-    return Extracted(features, per_image, (channels, height, width), gathered.get("images"))
+    channels, height, width = next(iter(shapes))
+    image_shape = (channels, height, width) if len(shapes) == 1 else None
+    return Extracted(features, per_image, image_shape, gathered.get("images"))
+
+
+def own_labels(extractor: Extractor | None, labels: Labels, need: Need = "labels") -> dict[Need, Labels]:
+    """The labels of a batch by need, where the extractor knows the dataset's classes; empty otherwise."""
+    return {need: labels} if extractor is not None and extractor.own_classes else {}
+
+
+def to_stored(images: Images) -> tuple[StoredImages, Tensor]:
+    """Convert a model's images to uint8, with values that are not finite as grey, and tell which images had none."""
+    finite = images.isfinite().flatten(1).all(1)
+    return to_uint8(images.nan_to_num(0.0, 0.0, 0.0)), finite
+
+
+def compare_pairs(metrics: Sequence[Metric[Any]], first: Tensor, second: Tensor) -> dict[str, Tensor]:
+    """The values that metrics with ``per_image`` give to each pair, by name."""
+    return {metric.name: metric.per_image(first, second) for metric in metrics if metric.per_image is not None}
+
+
+def pair_metrics(need: Need, side: int) -> list[Metric[Any]]:
+    """The automatic metrics of a need that are defined for images whose smallest height or width is ``side``."""
+    return [metric for metric in automatic_metrics(need) if side >= metric.min_side]
 
 
 def batches_of(images: ImageSet) -> Callable[[range], ScoredBatch]:

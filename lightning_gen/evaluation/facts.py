@@ -1,5 +1,6 @@
 """What a score card states about the scored model and images."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -16,6 +17,17 @@ def model_facts(model: object, weights: Literal["ema", "raw"] | None) -> dict[st
         "precision": precision(model),
         "weights": weights or sampled_weights(model),
         "images_seen": getattr(model, "images_seen", None),
+        "loss_weights": loss_weights(model),
+    }
+
+
+def loss_weights(model: object) -> dict[str, float]:
+    """The numbers among a model's hyper-parameters whose names end in ``_weight``."""
+    options: Mapping[str, Any] = getattr(model, "hparams", {})
+    return {
+        name: float(value)
+        for name, value in options.items()
+        if name.endswith("_weight") and isinstance(value, int | float) and not isinstance(value, bool)
     }
 
 

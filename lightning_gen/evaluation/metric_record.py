@@ -24,7 +24,12 @@ Need = Literal[
     "logits",  # class scores of the generated images
     "class_logits",  # class scores for the classes of the scored dataset
     "labels",  # the requested class of each generated image
+    "input_labels",  # the class of each translation's input
     "reconstructions",  # pairs of a reconstruction and its original
+    "targets",  # pairs of a translation, or an image of a folder, and its target
+    "cropped_targets",  # the same without their border, for super-resolution
+    "reduced",  # pairs of a super-resolved image, reduced to the size of its input, and that input
+    "perceptual",  # a network that compares pairs
     "likelihood",  # log p(x), or a bound
     "held_out",  # the training images and images held out from training
     "latents",  # a latent-variable model with an approximate posterior
@@ -45,8 +50,8 @@ class FeatureInputs:
     """What the metrics of generated images are computed from.
 
     Attributes:
-        extractor: the extractor that computed the features.
-        features: features of the generated images.
+        extractor: the extractor that computed the features; None where no metric needs features.
+        features: features of the generated images; empty without an extractor.
         reference: features of the reference images.
         num_generated: the number of generated images.
         num_reference: the number of reference images.
@@ -54,7 +59,7 @@ class FeatureInputs:
         copies: the statistics of data-copying; None where no requested metric needs held-out images.
     """
 
-    extractor: Extractor
+    extractor: Extractor | None
     features: Features
     reference: Reference
     num_generated: int
@@ -67,6 +72,12 @@ class FeatureInputs:
         """Class scores of the generated images."""
         assert self.features.logits is not None
         return self.features.logits
+
+    @property
+    def network(self) -> Extractor:
+        """The extractor of metrics that need features."""
+        assert self.extractor is not None
+        return self.extractor
 
     @property
     def fewest(self) -> int:
@@ -104,9 +115,9 @@ class Metric(Generic[Inputs]):
         compute: computes the scores.
         min_images: the metric is undefined for fewer generated (and, where it needs them, reference) images.
         weakness: returns why the scores are weak, or None.
-        per_image: values of each image, for a metric that is a mean over images. Its arguments are the reconstructions
-            and the originals (uint8) for a metric that needs ``reconstructions``, logits and labels for one that needs
-            ``labels``.
+        per_image: values of each image, for a metric that is a mean over images. Its arguments are logits and labels
+            for a metric that needs ``labels`` or ``input_labels``, and pairs of uint8 images for one that needs
+            ``reconstructions``, ``targets``, ``cropped_targets`` or ``reduced``.
         min_side: smallest height and width of images that ``per_image`` accepts.
         band_draws: bootstrap draws of the metric's reference band (``band.py``); 0 for a metric without one.
     """

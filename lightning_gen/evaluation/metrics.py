@@ -8,7 +8,11 @@
     modes  #{c : p(c) > 0} and sum_c p(c) log(C p(c)), p(c) the share of images assigned to class c of C
                                                                         Metz et al. 2017, https://arxiv.org/abs/1611.02163
     copies             see ``copies.py``
-    mse, psnr, ssim    see ``losses/image_quality.py``
+    mse, psnr, ssim, psnr_y, ssim_y    see ``losses/image_quality.py``
+    lpips              see ``lpips.py``
+    label_kept         share of translations to which the dataset's classifier assigns the class of the input
+    consistency        MSE of a super-resolved image, reduced by bicubic interpolation, and its input
+                                                                     Saharia et al. 2021, https://arxiv.org/abs/2104.07636
     elbo, nll          see ``likelihood.py``
 
 FID, IS, KID and PRC are torch-fidelity's functions with its defaults and seeds. To add a metric, add a record to
@@ -45,7 +49,7 @@ from lightning_gen.evaluation.metric_record import (
     Statistics,
     Vectors,
 )
-from lightning_gen.losses.image_quality import SSIM_MIN_SIDE, mse, psnr, ssim
+from lightning_gen.losses.image_quality import SSIM_MIN_SIDE, SSIM_WINDOW, mse, psnr, psnr_y, ssim, ssim_y
 
 ISC_SPLITS = 10
 KID_SUBSET = 1000
@@ -109,8 +113,9 @@ def modes(logits: Float[Tensor, "_ classes"]) -> Scores:
 
 
 def mean_and_error(name: str, values: Float64[Tensor, " images"]) -> Scores:
-    """The mean of values and its standard error, ``<name>_sem``."""
-    return {name: values.mean().item(), f"{name}_sem": (values.std() / math.sqrt(len(values))).item()}
+    """The mean of values and its standard error, ``<name>_sem``, which a single value does not have."""
+    mean = {name: values.mean().item()}
+    return mean | ({f"{name}_sem": (values.std() / math.sqrt(len(values))).item()} if len(values) > 1 else {})
 
 
 def nll(inputs: LikelihoodInputs) -> Scores:
@@ -134,12 +139,17 @@ def squared_error_scores(inputs: FeatureInputs) -> Scores:
     return {"mse": error, "psnr": psnr(error)}
 
 
+def mean_of(name: str, score: str | None = None) -> Callable[[FeatureInputs], Scores]:
+    """The mean of a metric's values and its standard error, as the score ``score``; None: ``name``."""
+    return lambda inputs: mean_and_error(score or name, inputs.per_image[name].double())
+
+
 # ---- when a metric is weak
 
 
 def weak_fid(inputs: FeatureInputs) -> str | None:
     """The covariance of fewer images than features is singular."""
-    width = inputs.extractor.width
+    width = inputs.network.width
     if inputs.fewest > width:
         return None
     return f"{inputs.fewest:,} images for {width:,} features: the covariance is singular, the FID biased"
@@ -147,7 +157,7 @@ def weak_fid(inputs: FeatureInputs) -> str | None:
 
 def weak_isc(inputs: FeatureInputs) -> str | None:
     """The marginal distribution of a split needs at least one image per class."""
-    num, classes = inputs.num_generated, inputs.extractor.classes
+    num, classes = inputs.num_generated, inputs.network.classes
     if num >= ISC_SPLITS * classes:
         return None
     return f"{num // ISC_SPLITS:,} images per split for {classes:,} classes: biased low"
@@ -162,7 +172,7 @@ def weak_kid(inputs: FeatureInputs) -> str | None:
 
 def weak_modes(inputs: FeatureInputs) -> str | None:
     """Classes may be empty by chance."""
-    num, classes = inputs.num_generated, inputs.extractor.classes
+    num, classes = inputs.num_generated, inputs.network.classes
     if num >= MODES_MIN_IMAGES_PER_CLASS * classes:
         return None
     bias = (classes - 1) / (2 * num)  # of a sample's entropy, to first order (Miller 1955)
@@ -277,6 +287,56 @@ RECORDS: tuple[Metric[Any], ...] = (
         min_side=SSIM_MIN_SIDE,
     ),
     Metric(
+        "mean_psnr",
+        needs=frozenset({"targets"}),
+        scores={"psnr": "higher", "psnr_sem": None},
+        compute=mean_of("mean_psnr", "psnr"),
+        per_image=lambda images, targets: psnr(mse(images, targets, "image")),
+    ),
+    Metric(
+        "mean_ssim",
+        needs=frozenset({"targets"}),
+        scores={"ssim": "higher", "ssim_sem": None},
+        compute=mean_of("mean_ssim", "ssim"),
+        per_image=lambda images, targets: ssim(images, targets, "valid"),
+        min_side=SSIM_WINDOW,
+    ),
+    Metric(
+        "psnr_y",
+        needs=frozenset({"cropped_targets"}),
+        scores={"psnr_y": "higher", "psnr_y_sem": None},
+        compute=mean_of("psnr_y"),
+        per_image=psnr_y,
+    ),
+    Metric(
+        "ssim_y",
+        needs=frozenset({"cropped_targets"}),
+        scores={"ssim_y": "higher", "ssim_y_sem": None},
+        compute=mean_of("ssim_y"),
+        per_image=ssim_y,
+        min_side=SSIM_WINDOW,
+    ),
+    Metric(
+        "lpips",
+        needs=frozenset({"perceptual"}),
+        scores={"lpips": "lower", "lpips_sem": None},
+        compute=mean_of("lpips"),
+    ),
+    Metric(
+        "consistency",
+        needs=frozenset({"reduced"}),
+        scores={"consistency": "lower", "consistency_sem": None},
+        compute=mean_of("consistency"),
+        per_image=lambda images, inputs: mse(images, inputs, "image"),
+    ),
+    Metric(
+        "label_kept",
+        needs=frozenset({"input_labels", "class_logits"}),
+        scores={"label_kept": "higher", "label_kept_sem": None},
+        compute=mean_of("label_kept"),
+        per_image=lambda logits, labels: logits.argmax(1) == labels,
+    ),
+    Metric(
         "class_accuracy",
         needs=frozenset({"labels", "class_logits"}),
         scores={"class_accuracy": "higher"},
@@ -302,11 +362,16 @@ RECORDS: tuple[Metric[Any], ...] = (
 )
 METRICS: Mapping[str, Metric[Any]] = {metric.name: metric for metric in RECORDS}
 LIKELIHOOD_METRICS = tuple(name for name, metric in METRICS.items() if "likelihood" in metric.needs)
+PAIR_METRICS = tuple(name for name, metric in METRICS.items() if "perceptual" in metric.needs)
+"""The metrics of pairs that can be requested; the others are computed wherever there are pairs."""
 FEATURE_METRICS = tuple(
-    name for name, metric in METRICS.items() if not metric.automatic and "likelihood" not in metric.needs
+    name for name, metric in METRICS.items() if not metric.automatic and not metric.needs & {"likelihood", "perceptual"}
 )
 """The metrics of generated images that can be requested."""
 METRIC_OF_SCORE = {key: metric.name for metric in RECORDS for key in metric.scores}
+"""Metric by score; ``psnr`` and ``ssim`` belong to one metric of reconstructions and to another of pairs."""
+PAIR_NEEDS: frozenset[Need] = frozenset({"targets", "cropped_targets", "reduced", "perceptual", "input_labels"})
+"""What the metrics of translations and of pairs of files are computed from."""
 
 
 # ---- looking up the table
@@ -324,7 +389,7 @@ def automatic_metrics(need: Need) -> list[Metric[Any]]:
 
 def check_metrics(
     metrics: Sequence[str],
-    extractor: Extractor,
+    extractor: Extractor | None,
     generated: int,
     reference: int,
     copy_reference: CopyReference | None = None,
@@ -333,7 +398,7 @@ def check_metrics(
 
     Args:
         metrics: names of metrics.
-        extractor: the extractor whose features are compared.
+        extractor: the extractor whose features are compared; None where there is none.
         generated: the number of generated images.
         reference: the number of reference images.
         copy_reference: training and held-out images, for metrics that need held-out images.
@@ -342,6 +407,8 @@ def check_metrics(
         InputError: naming the metric and what it needs.
     """
     check_metric_names(metrics)
+    if extractor is None:
+        raise InputError(f"{metrics[0]} compares features of images of one size, and there is no extractor of features")
     for name in metrics:
         metric = METRICS[name]
         for num, kind in ((generated, "generated"), (reference, "reference")):
@@ -388,6 +455,10 @@ def check_metric_names(metrics: Sequence[str]) -> None:
     if not metrics:
         raise InputError(f"no metric is requested; choose from {', '.join(FEATURE_METRICS)}")
     for name in metrics:
+        if name in PAIR_METRICS:
+            raise InputError(
+                f"{name} compares pairs; score translations of paired data, or two folders of partners with --paired"
+            )
         if name not in FEATURE_METRICS:
             raise InputError(f"unknown metric {name!r}; choose from {', '.join(FEATURE_METRICS)}")
 

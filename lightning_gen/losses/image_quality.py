@@ -1,4 +1,4 @@
-r"""Pixel-wise similarity of images and their reconstructions, of images scaled to [0, 1].
+r"""Similarity of images and their reconstructions or translations, of images scaled to [0, 1].
 
     MSE(x, y)  = mean (x - y)^2
     PSNR(x, y) = -10 log10 MSE(x, y)
@@ -7,13 +7,20 @@ r"""Pixel-wise similarity of images and their reconstructions, of images scaled 
 SSIM (Wang et al. 2004, https://doi.org/10.1109/TIP.2003.819861) takes means and covariances in a Gaussian window of
 11 pixels with a standard deviation of 1.5; it is torchmetrics'.
 
+Super-resolution is scored by the luma of ITU-R BT.601 with studio range, as MATLAB's ``rgb2ycbcr`` computes it,
+
+    Y = 16 + 65.481 R + 128.553 G + 24.966 B,    R, G, B in [0, 1],    Y in [16, 235]
+
+with a peak of 255, and without the pixels at the border, as many as the scale. With luma in [0, 255], PSNR is
+20 log10(255 / 219) = 1.32 dB lower.
+
 Images are floats in [-1, 1] or uint8 in [0, 255]; uint8 images are compared in float64.
 """
 
 import math
 from typing import Literal, TypeVar
 
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Float64, UInt8
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
@@ -24,6 +31,11 @@ MIN_MSE = 1e-10
 """The mean squared error at ``MAX_PSNR``."""
 SSIM_MIN_SIDE = 6
 """The smallest height and width for which the window of SSIM can be padded."""
+SSIM_WINDOW = 11
+"""Height and width of the window of SSIM."""
+LUMA_WEIGHTS = (65.481, 128.553, 24.966)
+"""Weights of red, green and blue in [0, 1]; their sum is 219."""
+LUMA_OFFSET = 16.0
 
 Error = TypeVar("Error", float, Tensor)
 
@@ -61,17 +73,84 @@ def psnr(error: Error) -> Error:
 def ssim(
     images: Float[Tensor, "batch channels height width"] | UInt8[Tensor, "batch channels height width"],
     targets: Float[Tensor, "batch channels height width"] | UInt8[Tensor, "batch channels height width"],
+    window: Literal["padded", "valid"] = "padded",
 ) -> Float[Tensor, " batch"]:
     """Structural similarity of each pair of images, in [-1, 1].
 
     Args:
-        images: floats in [-1, 1], or uint8; height and width are at least ``SSIM_MIN_SIDE``.
+        images: floats in [-1, 1], or uint8; height and width are at least ``SSIM_MIN_SIDE`` (``padded``) or
+            ``SSIM_WINDOW`` (``valid``).
         targets: images of the same shape and type.
+        window: mean over the windows around all pixels, with mirrored images beyond the border (``padded``), or over
+            the windows inside the image (``valid``), as in the published code and in scores of super-resolution.
 
     Returns:
         One value per pair.
     """
     x, y = ((z + 1) / 2 if z.is_floating_point() else z.double() / 255 for z in (images, targets))
+    if window == "valid":
+        return _valid_ssim(x, y)
     similarity = structural_similarity_index_measure(x, y, data_range=1.0, reduction="none")
     assert isinstance(similarity, Tensor)
     return similarity.reshape(-1)  # torchmetrics returns a scalar for one pair, a vector for several
+
+
+def luma(images: FloatOrStored) -> Float64[Tensor, "batch 1 height width"]:
+    """Studio luma Y of BT.601 in [16, 235], in float64.
+
+    A grey image is taken as R = G = B: Y = 16 + 219 g.
+
+    Args:
+        images: floats in [-1, 1], or uint8, with one or three channels.
+
+    Returns:
+        One channel.
+    """
+    unit = (images.double() + 1) / 2 if images.is_floating_point() else images.double() / 255
+    weights = unit.new_tensor(LUMA_WEIGHTS).view(1, 3, 1, 1)
+    return LUMA_OFFSET + (unit.expand(-1, 3, -1, -1) * weights).sum(1, keepdim=True)
+
+
+def crop_border(images: Tensor, border: int) -> Tensor:
+    """Remove ``border`` pixels at each side."""
+    return images[..., border : images.shape[-2] - border, border : images.shape[-1] - border]
+
+
+def psnr_y(images: FloatOrStored, targets: FloatOrStored, border: int = 0) -> Float64[Tensor, " batch"]:
+    """PSNR in dB of the luma of each pair of images, with a peak of 255, at most ``MAX_PSNR``.
+
+    Args:
+        images: floats in [-1, 1], or uint8, with one or three channels.
+        targets: images of the same height and width.
+        border: number of pixels at each side that are left out.
+
+    Returns:
+        One value per pair.
+    """
+    x, y = (crop_border(luma(z), border) / 255 for z in (images, targets))
+    return psnr((x - y).square().flatten(1).mean(1))
+
+
+def ssim_y(images: FloatOrStored, targets: FloatOrStored, border: int = 0) -> Float64[Tensor, " batch"]:
+    """SSIM of the luma of each pair of images, with a peak of 255, over the windows inside the image.
+
+    Args:
+        images: floats in [-1, 1], or uint8, with one or three channels; without the border, height and width are at
+            least ``SSIM_WINDOW``.
+        targets: images of the same height and width.
+        border: number of pixels at each side that are left out.
+
+    Returns:
+        One value per pair.
+    """
+    return _valid_ssim(*(crop_border(luma(z), border) / 255 for z in (images, targets)))
+
+
+def _valid_ssim(
+    images: Float[Tensor, "batch channels height width"], targets: Float[Tensor, "batch channels height width"]
+) -> Float[Tensor, " batch"]:
+    """SSIM of images in [0, 1], over the windows inside the image."""
+    _, values = structural_similarity_index_measure(
+        images, targets, data_range=1.0, reduction="none", return_full_image=True
+    )
+    return crop_border(values, SSIM_WINDOW // 2).flatten(1).mean(1)
