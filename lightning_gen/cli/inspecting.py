@@ -25,6 +25,7 @@ from lightning_gen.inspection.manifold import manifold
 from lightning_gen.inspection.neighbours import neighbours
 from lightning_gen.inspection.network_interpolation import network_interpolation
 from lightning_gen.inspection.reconstruct import reconstruct
+from lightning_gen.inspection.translate import translate
 from lightning_gen.inspection.traverse import traverse
 from lightning_gen.models.checkpoint import find_checkpoint, load_model
 from lightning_gen.types import SamplingOptions
@@ -44,6 +45,7 @@ INSPECTIONS: dict[str, Callable[..., Findings]] = {
     "compress": compress,
     "neighbours": neighbours,
     "network-interpolation": network_interpolation,
+    "translate": translate,
 }
 
 
