@@ -6,10 +6,12 @@ The round trip uint8 -> float -> uint8 is exact.
 """
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from jaxtyping import UInt8
+from PIL import Image
 from torch import Tensor
 from torchvision.io import write_png
 from torchvision.utils import make_grid
@@ -56,13 +58,52 @@ def row_pairs(above: StoredImages, below: StoredImages, columns: int) -> UInt8[T
     Returns:
         Images; their number is a multiple of ``2 * columns``.
     """
-    missing = -len(above) % columns
-    filler = above.new_full((missing, *above.shape[1:]), 128)
-    pairs = [torch.cat([images, filler]).unflatten(0, (-1, columns)) for images in (above, below)]
-    return torch.stack(pairs, dim=1).flatten(0, 2)  # (rows, 2, columns, C, H, W) -> (rows * 2 * columns, C, H, W)
+    return interleave_rows((above, below), columns)
+
+
+def interleave_rows(batches: Sequence[StoredImages], columns: int) -> UInt8[Tensor, "cells channels height width"]:
+    """Interleave batches by rows: a grid shows each row of the first batch over the same row of the next ones.
+
+    Args:
+        batches: as many images each, of one shape.
+        columns: number of images per row; an incomplete last row is filled with grey images.
+
+    Returns:
+        Images; their number is a multiple of ``len(batches) * columns``.
+    """
+    first = batches[0]
+    filler = first.new_full((-len(first) % columns, *first.shape[1:]), 128)
+    rows = [torch.cat([images, filler]).unflatten(0, (-1, columns)) for images in batches]
+    return torch.stack(rows, dim=1).flatten(0, 2)  # (rows, batches, columns, C, H, W) -> (cells, C, H, W)
+
+
+def match_shapes(batches: Sequence[UInt8[Tensor, "batch _ _ _"]]) -> list[UInt8[Tensor, "batch _ _ _"]]:
+    """Enlarge batches of images to the height of the largest, and repeat grey channels if another batch has more.
+
+    Args:
+        batches: images whose heights divide the largest; they are enlarged by whole factors, to nearest neighbours.
+
+    Returns:
+        Images of one shape.
+    """
+    channels, height = (max(images.shape[axis] for images in batches) for axis in (1, 2))
+    matched = []
+    for images in batches:
+        factor = height // images.shape[2]
+        enlarged = images.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+        matched.append(enlarged.expand(-1, channels, -1, -1))
+    return matched
 
 
 def save_png(image: UInt8[Tensor, "channels height width"], path: Path) -> None:
-    """Write an image with one or three channels to a PNG file, atomically; creates the folder if necessary."""
+    """Write an image to a PNG file, atomically; creates the folder if necessary.
+
+    Args:
+        image: grey, grey and alpha, RGB, or RGB and alpha.
+        path: the file.
+    """
     with atomic(path) as temporary:
-        write_png(image.cpu(), str(temporary))
+        if len(image) in (1, 3):
+            write_png(image.cpu(), str(temporary))
+        else:  # torchvision writes no alpha
+            Image.fromarray(image.permute(1, 2, 0).contiguous().cpu().numpy()).save(temporary, "PNG")

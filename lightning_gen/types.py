@@ -16,10 +16,14 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
 Images = Float[Tensor, "batch channels height width"]
+Inputs = Float[Tensor, "batch input_channels input_height input_width"]
+"""What a translator makes images from, of another size or with other channels than the images."""
 StoredImages = UInt8[Tensor, "batch channels height width"]
 Labels = Int64[Tensor, "batch"]
 Classes = Float[Tensor, "batch classes"]
 """Class weights of each image: a one-hot row, a mixture of two rows between two classes, or zeros for no class."""
+DenoiserCondition = Classes | Inputs | None
+"""What a denoiser is conditioned on: class rows, images, or None for nothing."""
 Latents = Float[Tensor, "batch *latent"]
 Codes = Int64[Tensor, "batch rows columns"]
 LogWeights = Float[Tensor, "num batch"]
@@ -43,7 +47,7 @@ class Batch(NamedTuple):
     images: Images
     labels: Labels | None = None
     global_size: int | None = None
-    inputs: Images | None = None
+    inputs: Inputs | None = None
 
 
 class Loss(NamedTuple):
@@ -88,13 +92,18 @@ class ImageGenerator(Protocol):
 
 
 @runtime_checkable
-class IterativeGenerator(ImageGenerator, Protocol):
-    """A model that generates images from noise in several steps, with configurable options."""
+class IterativeModel(Protocol):
+    """A model that makes images from noise in several steps, with configurable options."""
 
     sampling: SamplingOptions
     """Assigning resolves options of None to the model's defaults. Raises ``InputError`` for invalid options."""
     progress_callback: Callable[[float], None] | None
     """Called after each step with the number of images that the step amounts to."""
+
+
+@runtime_checkable
+class IterativeGenerator(ImageGenerator, IterativeModel, Protocol):
+    """An image generator that is an iterative model."""
 
 
 @runtime_checkable
@@ -207,7 +216,7 @@ class Translator(Protocol):
     """The largest distance, in input pixels, of an input pixel from the pixels of the translation that depend on it;
     None if every pixel depends on the whole input."""
 
-    def translate(self, inputs: Images, *, generator: RandomSource = None) -> Images:
+    def translate(self, inputs: Inputs, *, generator: RandomSource = None) -> Images:
         """Translate images of any height and width to images in [-1, 1], ``scale`` times as high and wide.
 
         Translation i depends on the i-th input and, for a model that draws noise, the i-th generator alone.
@@ -222,6 +231,16 @@ class TwoWayTranslator(Translator, Protocol):
     def translate_back(self, images: Images, *, generator: RandomSource = None) -> Images:
         """Translate images of the second domain to the first; otherwise as ``translate``."""
         ...
+
+
+@runtime_checkable
+class PerceptualModel(Protocol):
+    """A model whose loss compares features of a network."""
+
+    perceptual: str
+    """Name of the network; ``classifier`` is the suite's classifier of the training data."""
+    perceptual_weights: str | None
+    """File of the network's weights."""
 
 
 @runtime_checkable

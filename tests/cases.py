@@ -30,6 +30,13 @@ from lightning_gen.models.gans.sngan import SNGAN
 from lightning_gen.models.gans.unrolled_gan import UnrolledGAN
 from lightning_gen.models.gans.wgan import WGAN
 from lightning_gen.models.gans.wgan_gp import WGANGP
+from lightning_gen.models.super_resolution.esrgan import ESRGAN
+from lightning_gen.models.super_resolution.srgan import SRGAN
+from lightning_gen.models.super_resolution.srresnet import SRResNet
+from lightning_gen.models.translation.cut import CUT
+from lightning_gen.models.translation.cyclegan import CycleGAN
+from lightning_gen.models.translation.pix2pix import Pix2Pix
+from lightning_gen.models.translation.sr3 import SR3
 from tests.helpers import loader
 
 
@@ -84,6 +91,15 @@ RESIDUAL_SIDES = (16, 32, 64, 128)
 DENOISED_SIDES = (8, 28, 64)  # others take minutes: every image is many passes of the network
 UNET = {"width": 4, "multipliers": (1, 2), "blocks": 1, "attention": (4,), "depth": 1, "heads": 2}
 DIT = {"network": "dit", "width": 8}
+UPSCALER = {"width": 4, "blocks": 1}
+UPSCALING_GAN = {
+    **UPSCALER,
+    "discriminator_width": 4,
+    "perceptual": "discriminator",
+    "perceptual_layers": None,
+    "init_from": None,
+}
+UPSCALING_TERMS = PLAYERS | {"content", "perceptual"}
 
 CASES = [
     Case(
@@ -293,5 +309,107 @@ CASES = [
         variants=({"doubling_images": 16, "dropout": 0.2}, {"conditional": True, **CLASSES, **DIT}),
         tiny=UNET,
         sides=DENOISED_SIDES,
+    ),
+    Case(
+        SRResNet,
+        terms={"reconstruction", "psnr", "total"},
+        configs=("srresnet_mnist", "srresnet_mnist_x2", "srresnet_bsds", "srresnet_div2k", "rrdb_df2k"),
+        variants=(
+            {"ema_half_life": 50.0, "lr_schedule": "cosine"},
+            {"norm": "batch", "loss": "mse", "input_shape": (1, 4, 4)},
+            {"network": "rrdb"},
+            {"network": "rrdb", "input_shape": (1, 4, 4)},
+        ),
+        tiny=UPSCALER,
+        scale=2,
+    ),
+    Case(
+        SRGAN,
+        terms=UPSCALING_TERMS,
+        configs=("srgan_mnist", "srgan_div2k"),
+        variants=(
+            {"ema_half_life": 50.0},
+            {"norm": "batch", "content": "mse", "accumulate": 2, "n_critic": 2, "input_shape": (1, 4, 4)},
+        ),
+        tiny=UPSCALING_GAN,
+        scale=2,
+    ),
+    Case(
+        ESRGAN,
+        terms=UPSCALING_TERMS,
+        configs=("esrgan_mnist", "esrgan_df2k", "real_esrgan_df2k"),
+        variants=(
+            {"lr_schedule": "step"},
+            {"network": "srresnet", "discriminator": "unet", "clip": 1.0, "relativistic": False, "sharpen": True},
+            {"discriminator_norm": "spectral", "ema_half_life": 50.0},
+        ),
+        tiny=UPSCALING_GAN,
+        scale=2,
+    ),
+    Case(
+        Pix2Pix,
+        terms=PLAYERS | {"l1"},
+        configs=("pix2pix_mnist_edges", "pix2pix_bsds", "pix2pix_facades", "pix2pix_maps"),
+        variants=(
+            {"ema_half_life": 50.0, "input_shape": (3, 16, 16), "loss": "least_squares", "halvings": 2},
+            {
+                "norm": "batch",
+                "discriminator_norm": "batch",
+                "dropout": 0.5,
+                "upsampling": "transposed",
+                "test_mode": "train",
+                "accumulate": 2,
+            },
+        ),
+        tiny={"width": 4, "discriminator_width": 4},
+        scale=1,
+    ),
+    Case(
+        CycleGAN,
+        terms=PLAYERS | {"cycle", "identity"},
+        configs=("cyclegan_digits_inverted", "cyclegan_mnist_strokes", "cyclegan_horse2zebra"),
+        variants=(
+            {"ema_half_life": 50.0, "pool_size": 5},
+            {
+                "pool_size": 50,
+                "norm": "batch",
+                "discriminator_norm": "spectral",
+                "upsampling": "transposed",
+                "lr_schedule": "linear",
+                "decay_start": 0.5,
+                "n_critic": 2,
+                "loss": "non_saturating",
+            },
+        ),
+        tiny={"width": 4, "blocks": 1, "downsamplings": 1, "discriminator_width": 4},
+        scale=1,
+        per_rank=("image_pool.images", "input_pool.images"),
+    ),
+    Case(
+        CUT,
+        terms=PLAYERS | {"nce"},
+        configs=("cut_mnist_strokes", "cut_horse2zebra"),
+        variants=({"ema_half_life": 50.0, "blocks": 2}, {"mode": "fastcut", "clip": 1.0, "antialias": False}),
+        tiny={
+            "width": 4,
+            "blocks": 1,
+            "downsamplings": 1,
+            "discriminator_width": 4,
+            "patch_features": 8,
+            "num_patches": 16,
+        },
+        scale=1,
+    ),
+    Case(
+        SR3,
+        terms={"error", "total"},
+        configs=("sr3_mnist", "sr3_mnist_grey_inpaint", "sr3_cifar10_grey", "sr3_celeba"),
+        variants=(
+            {"prediction": "v", "schedule": "cosine", "ema_half_life": 50.0},
+            {"weighting": "min_snr", "num_times": 100, "input_shape": (1, 16, 16), **DIT},
+        ),
+        tiny=UNET,
+        sides=DENOISED_SIDES,
+        scale=2,
     ),
 ]

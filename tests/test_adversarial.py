@@ -1,5 +1,7 @@
 """The alternating step: whose turn it is, what it leaves alone, and what it counts."""
 
+import math
+
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -182,6 +184,38 @@ def test_the_linear_schedule_is_stepped_once_a_batch(n_critic):
     fit(Plain(lr_schedule="linear", n_critic=n_critic), num=4, max_epochs=2, callbacks=[Spy()])
     expected = [[0.1 * (1 - i / 8)] * 2 for i in range(8)]
     assert rates == [pytest.approx(pair) for pair in expected]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"lr_schedule": "linear", "decay_start": 0.5}, [1, 1, 0.5, 0]),
+        ({"lr_schedule": "linear"}, [1, 0.5, 0.25, 0]),
+        ({"lr_schedule": "cosine"}, [1, 0.5, (1 - math.sqrt(0.5)) / 2, 0]),
+        ({"lr_schedule": "step"}, [1, 1 / 8, 1 / 16, 1 / 16]),
+        ({}, [1, 1, 1, 1]),
+    ],
+)
+def test_schedules_at_the_start_half_three_quarters_and_the_end(options, expected):
+    assert [Plain(**options).decay(progress) for progress in (0, 0.5, 0.75, 1)] == pytest.approx(expected)
+
+
+def test_the_rate_of_constant_then_linear_over_a_run():
+    rates = []
+
+    class Spy(pl.Callback):
+        def on_train_batch_start(self, trainer, *_):
+            rates.append([optimizer.param_groups[0]["lr"] for optimizer in trainer.optimizers])
+
+    fit(Plain(lr_schedule="linear", decay_start=0.5), num=4, max_epochs=2, callbacks=[Spy()])
+    base = rates[0]
+    factors = [[rate / start for rate, start in zip(row, base, strict=True)] for row in rates]
+    assert factors == [pytest.approx(row) for row in [[1, 1]] * 5 + [[0.75, 0.75], [0.5, 0.5], [0.25, 0.25]]]
+
+
+def test_a_constant_schedule_has_no_decay_to_delay():
+    with pytest.raises(InputError, match=r"decay_start is 0\.5"):
+        Plain(decay_start=0.5)
 
 
 def test_a_linear_schedule_needs_an_end():

@@ -41,6 +41,18 @@ def test_the_initial_output_is_zero_and_has_the_images_shape(make, shape):
     assert output.std() > 0
 
 
+@pytest.mark.parametrize(("kind", "options"), [("unet", {"attention": ()}), ("dit", {})])
+def test_a_network_treats_another_size_as_a_network_of_that_size_does(kind, options):
+    network = randomise_zeros(NETWORKS[kind]((1, 16, 16), in_channels=3, **options))
+    other = NETWORKS[kind]((1, 8, 24), in_channels=3, **options).eval()
+    other.load_state_dict(network.state_dict())
+    images, noise = torch.randn(2, 3, 8, 24), torch.rand(2)
+    output = network(images, noise)
+    assert output.shape == (2, 1, 8, 24)
+    assert output.std() > 0
+    assert torch.equal(output, other(images, noise))
+
+
 @networks
 def test_every_parameter_receives_a_gradient(make):
     torch.manual_seed(0)

@@ -8,7 +8,7 @@ import torch
 from lightning_gen.diffusion.coupling import optimal_transport
 from lightning_gen.diffusion.denoiser import Denoiser
 from lightning_gen.errors import InputError
-from lightning_gen.models.diffusion import denoising
+from lightning_gen.models.diffusion import generation
 from lightning_gen.models.diffusion.ddpm import DDPM
 from lightning_gen.models.diffusion.edm import EDM
 from lightning_gen.models.diffusion.flow_matching import FlowMatching
@@ -222,7 +222,7 @@ def test_samples_are_the_same_in_whatever_parts_they_are_drawn(kind, monkeypatch
     labels = torch.tensor([0, 1, 2, 1, 0])
     for asked in (None, labels):
         whole = model.sample(5, labels=asked, generator=image_generators(0, range(5)))
-        monkeypatch.setattr(denoising, "SAMPLING_BATCH", 2)
+        monkeypatch.setattr(generation, "SAMPLING_BATCH", 2)
         parts = model.sample(5, labels=asked, generator=image_generators(0, range(5)))
         monkeypatch.undo()
         torch.testing.assert_close(whole, parts, atol=1e-5, rtol=1e-4)

@@ -14,15 +14,9 @@ from torchvision.models import EfficientNet_B0_Weights
 
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation import EXTRACTORS, make_extractor, score_images
-from lightning_gen.evaluation.efficientnet import (
-    EFFICIENTNET,
-    PACKAGES,
-    EfficientNetLite0,
-    is_installed,
-    network_input,
-    read_weights,
-)
+from lightning_gen.evaluation.efficientnet import EfficientNetLite0, network_input
 from lightning_gen.images import to_uint8
+from lightning_gen.networks.efficientnet import EFFICIENTNET, PACKAGES, is_installed, read_weights
 from tests.test_evaluation import Images
 from tests.test_evaluation_inception import SCORE_NAMES, TORCH_FIDELITY_METRICS, AsDataset
 

@@ -20,8 +20,8 @@ from lightning_gen.cli import main
 from lightning_gen.cli import scoring_options as scoring_module
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation import choose_extractor
-from lightning_gen.evaluation.efficientnet import EFFICIENTNET, PACKAGES
 from lightning_gen.images import save_png
+from lightning_gen.networks.efficientnet import EFFICIENTNET, PACKAGES
 from tests.image_files import write_images
 from tests.test_cli import DIGITS, TINY, lines_of
 from tests.test_evaluation import Images, digit_sets

@@ -1,4 +1,4 @@
-"""The command line: ``python -m lightning_gen COMMAND`` with fit, validate, test, evaluate, sample and inspect.
+"""The command line: ``python -m lightning_gen COMMAND`` with a command of ``COMMANDS``.
 
 Invalid input is reported in one line, with exit code 2. Every other error keeps its traceback.
 """
@@ -16,9 +16,10 @@ from lightning_gen.cli.parsing import one_line, run_function
 from lightning_gen.cli.sampling import sample
 from lightning_gen.cli.scoring import evaluate
 from lightning_gen.cli.training import TrainingCLI, train
+from lightning_gen.cli.translating import translate
 from lightning_gen.errors import InputError
 
-FUNCTIONS: dict[str, Callable[..., None]] = {"evaluate": evaluate, "sample": sample}
+FUNCTIONS: dict[str, Callable[..., None]] = {"evaluate": evaluate, "sample": sample, "translate": translate}
 """The commands that are functions; their arguments are the options."""
 COMMANDS = {
     "fit": "train a model, or resume a run",
@@ -26,6 +27,7 @@ COMMANDS = {
     "test": "report the loss on the test split",
     "evaluate": "score a checkpoint against its dataset, or a folder of images against another",
     "sample": "generate images from a checkpoint",
+    "translate": "translate or enlarge image files by a checkpoint",
     "inspect": "analyse a checkpoint: reconstructions, interpolations, neighbours, anomalies, ...",
 }
 

@@ -7,11 +7,12 @@ import torch
 from lightning_gen.checks import check_at_least
 from lightning_gen.cli.devices import resolve_device
 from lightning_gen.cli.generation import DEFAULT_SAMPLING, progress_bar, set_sampling
+from lightning_gen.cli.outputs import check_empty
 from lightning_gen.errors import InputError
 from lightning_gen.images import grid, save_png, to_uint8
 from lightning_gen.models.checkpoint import find_checkpoint, load_model
 from lightning_gen.noise import image_generators
-from lightning_gen.types import ImageGenerator, SamplingOptions
+from lightning_gen.types import ImageGenerator, SamplingOptions, Translator
 
 
 def sample(
@@ -47,9 +48,10 @@ def sample(
     if labels == []:
         raise InputError("--labels is empty; name the classes to generate, or leave it out")
     check_at_least(1, prefix="--", num=num, batch_size=batch_size)
-    if out.is_dir() and any(out.iterdir()):
-        raise InputError(f"{out} is not empty, and nothing in it is overwritten; name another folder with --out")
+    check_empty(out)
     model = load_model(find_checkpoint(ckpt)).to(resolve_device(device))
+    if isinstance(model, Translator) and not isinstance(model, ImageGenerator):
+        raise InputError(f"{type(model).__name__} makes images from images, not from noise; use translate")
     if not isinstance(model, ImageGenerator):
         raise InputError(f"{type(model).__name__} cannot generate images; score its reconstructions with evaluate")
     if labels is not None and model.num_classes and not all(0 <= label < model.num_classes for label in labels):

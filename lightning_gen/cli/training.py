@@ -20,9 +20,11 @@ from lightning_gen.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from lightning_gen.callbacks.fidelity import Fidelity
 from lightning_gen.callbacks.grids import ReconstructionGrid, SampleGrid
 from lightning_gen.callbacks.interpolation import InterpolationStrip
+from lightning_gen.callbacks.translations import TranslationGrid
 from lightning_gen.callbacks.watchdog import Watchdog
-from lightning_gen.cli.checks import check_likelihood
+from lightning_gen.cli.checks import check_inputs, check_likelihood, required_input_shape
 from lightning_gen.cli.parsing import model_error
+from lightning_gen.cli.perceptual import set_classifier
 from lightning_gen.cli.run_summary import print_run_summary
 from lightning_gen.cli.runs import create_run_folder, latest_run_folder, new_run_folder, run_folder_of
 from lightning_gen.data import ImageData
@@ -36,6 +38,7 @@ RUN_FOLDER_VARIABLE = "LIGHTNING_GEN_RUN"
 CALLBACKS = {
     "samples": SampleGrid,
     "reconstructions": ReconstructionGrid,
+    "translations": TranslationGrid,
     "interpolation": InterpolationStrip,
     "fidelity": Fidelity,
     "watchdog": Watchdog,
@@ -90,8 +93,11 @@ class TrainingCLI(LightningCLI):
         for key, callback in CALLBACKS.items():
             parser.add_lightning_class_args(callback, key)
         parser.add_class_arguments(WandbRunLogger, "wandb", skip={"run_folder", "name"}, instantiate=False)
-        for name in ("image_shape", "num_classes", "input_shape"):
+        for name in ("image_shape", "num_classes"):
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
+        parser.link_arguments(
+            "data.input_shape", "model.init_args.input_shape", compute_fn=required_input_shape, apply_on="instantiate"
+        )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse the options.
@@ -169,9 +175,12 @@ class TrainingCLI(LightningCLI):
             names = ", ".join(lightning_gen.models.__all__)
             raise InputError(f"{type(self.model).__name__} has no network: use a model; the models are {names}")
         check_likelihood(self.model, self.datamodule)
+        check_inputs(self.model, self.datamodule)
         ckpt_path = self.config[subcommand].ckpt_path
         if ckpt_path:
             check_fit(Path(ckpt_path), read_checkpoint(Path(ckpt_path)), self.model)
+        if subcommand == "fit":
+            set_classifier(self.model, self.datamodule)
         if subcommand in ("validate", "test") and type(self.model).validation_step is LightningModule.validation_step:
             raise InputError(f"{type(self.model).__name__} has no validation loss; score it with evaluate.py")
         return kwargs | {"ckpt_path": ckpt_path, "weights_only": True}

@@ -50,14 +50,43 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
 
 def decode_image(image: Image.Image, framing: Framing) -> UInt8[np.ndarray, "channels height width"]:
     """Decode an opened image and bring it to a format; Pillow raises here when the file is damaged."""
-    image = _crop_and_resize(_convert_mode(ImageOps.exif_transpose(image), framing.channels), framing)
+    return _to_array(_crop_and_resize(_convert_mode(ImageOps.exif_transpose(image), framing.channels), framing))
+
+
+def decode_with_alpha(
+    image: Image.Image, channels: int
+) -> tuple[UInt8[np.ndarray, "channels height width"], UInt8[np.ndarray, "1 height width"] | None]:
+    """Decode an opened image at its own size, with its transparency apart instead of composited on white.
+
+    Args:
+        image: an opened image; Pillow raises here when the file is damaged.
+        channels: 1 (luma) or 3 (RGB; grey images are repeated).
+
+    Returns:
+        The pixels as if all were opaque, and the alpha channel; None for an image without transparency.
+    """
+    image = _round_to_8_bits(ImageOps.exif_transpose(image))
+    alpha = None
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        alpha = np.asarray(image.getchannel("A"))[None]
+        image = image.convert("RGB")
+    return _to_array(image.convert("L" if channels == 1 else "RGB")), alpha
+
+
+def _to_array(image: Image.Image) -> UInt8[np.ndarray, "channels height width"]:
     array = np.asarray(image)
-    return array[None] if framing.channels == 1 else np.ascontiguousarray(array.transpose(2, 0, 1))
+    return array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1))
+
+
+def _round_to_8_bits(image: Image.Image) -> Image.Image:
+    if image.mode == "I" or image.mode.startswith("I;16"):  # 16 bits: 65535 / 255 = 257
+        return Image.fromarray(np.rint(np.asarray(image) / 257).clip(0, 255).astype(np.uint8))
+    return image
 
 
 def _convert_mode(image: Image.Image, channels: int) -> Image.Image:
-    if image.mode == "I" or image.mode.startswith("I;16"):  # 16 bits: 65535 / 255 = 257
-        image = Image.fromarray(np.rint(np.asarray(image) / 257).clip(0, 255).astype(np.uint8))
+    image = _round_to_8_bits(image)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

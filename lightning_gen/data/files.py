@@ -82,6 +82,26 @@ def open_tree(path: Path) -> FileTree:
     raise InputError(f"{path} {problem}; give a folder or .zip of images")
 
 
+def open_images(path: Path) -> tuple[FileTree, list[str]]:
+    """Open a folder, a zip archive or one file, and list its images.
+
+    Args:
+        path: one file may have any ending; in a folder or an archive, names decide what is an image.
+
+    Returns:
+        The files, and the sorted names of the images.
+
+    Raises:
+        InputError: if the path does not exist, or a folder or an archive has no images.
+    """
+    if path.is_file() and path.suffix.lower() != ".zip":
+        return Folder(path.parent), [path.name]
+    if not path.exists():
+        raise InputError(f"{path} does not exist; give an image file, or a folder or .zip of images")
+    tree = open_tree(path)
+    return tree, image_names(tree)
+
+
 def image_names(tree: FileTree) -> list[str]:
     """The sorted names of all image files, without hidden ones and ``__MACOSX``; none raises an :class:`InputError`."""
     names = sorted(name for name in tree.names() if _is_image(PurePosixPath(name)))

@@ -37,6 +37,8 @@ class StoredBatch(NamedTuple):
         flips: the images to mirror, or None.
         binarize_seed: seed of the binarisation, or None.
         global_size: the number of images of the batch on all ranks together, or None.
+        inputs: the stored images that the inputs are, or are computed from; None where there are none, or where they
+            are computed from ``images``.
     """
 
     images: StoredImages
@@ -44,6 +46,7 @@ class StoredBatch(NamedTuple):
     flips: Bool[Tensor, " batch"] | None = None
     binarize_seed: int | None = None
     global_size: int | None = None
+    inputs: "StoredBatch | None" = None
 
 
 @dataclass
@@ -100,6 +103,25 @@ class BatchOrder:
         generator = torch.Generator().manual_seed(mix_seed(self.seed, "order", self.epoch))
         return torch.randperm(self.num_images, generator=generator)
 
+    def input_permutation(self, num_inputs: int) -> Int64[Tensor, " num_images"]:
+        """The epoch's inputs of another domain, the same on every rank: an input for each entry of ``permutation``.
+
+        They are permutations of all inputs, one after the other, and a function of (seed, "source", epoch). Fewer
+        inputs than images are served several times, and of more inputs a part.
+
+        Args:
+            num_inputs: number of inputs.
+
+        Returns:
+            Indices of inputs.
+        """
+        if self.seed is None:
+            return torch.arange(self.num_images) % num_inputs
+        generator = torch.Generator().manual_seed(mix_seed(self.seed, "source", self.epoch))
+        rounds = -(-self.num_images // num_inputs)
+        permutations = [torch.randperm(num_inputs, generator=generator) for _ in range(rounds)]
+        return torch.cat(permutations)[: self.num_images]
+
     def batch_indices(self, permutation: Int64[Tensor, " num_images"], batch: int) -> Int64[Tensor, " batch"]:
         """This rank's images in one batch.
 
@@ -142,6 +164,9 @@ class BatchLoader:
         binarize_seed: seed of the binarisation of each batch; None: none.
         part_indices: indices ``(n, stacked)`` into ``images``, where each image served is several of them stacked in
             the channels.
+        inputs: the loader of what the inputs are taken from, of the same order; None: there are no inputs, or they are
+            computed from the images.
+        partners: whether input i is the partner of image i. Otherwise inputs have an order of their own.
     """
 
     def __init__(
@@ -153,6 +178,8 @@ class BatchLoader:
         key: str = "",
         binarize_seed: int | None = None,
         part_indices: Int64[np.ndarray, "num stacked"] | None = None,
+        inputs: "BatchLoader | None" = None,
+        partners: bool = True,
     ):
         self.images = images
         self.labels = None if labels is None else torch.from_numpy(labels)
@@ -162,7 +189,8 @@ class BatchLoader:
             self.part_indices = None if self.part_indices is None else self.part_indices.to(images.device)
         self.sampler, self.batch_sampler = order, None  # Lightning reads both
         self.flip_seed, self.binarize_seed = flip_seed, binarize_seed
-        self.key = key
+        self.key: str = key if inputs is None else f"{key} {inputs.key}"
+        self.inputs, self.partners = inputs, partners
         self._next_batch = 0
         self._resume_state: dict[str, Any] | None = None
 
@@ -170,14 +198,19 @@ class BatchLoader:
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[StoredBatch]:
-        resume, self._resume_state = self._resume_state, None
-        start = resume["batch"] if resume is not None and resume["epoch"] == self.sampler.epoch else 0
-        permutation = self.sampler.permutation()
-        if isinstance(self.images, Tensor):
-            permutation = permutation.to(self.images.device)
+        resume, self._resume_state, order = self._resume_state, None, self.sampler
+        start = resume["batch"] if resume is not None and resume["epoch"] == order.epoch else 0
+        permutation = self._place(self.sampler.permutation())
+        inputs, input_permutation = self.inputs, permutation
+        if inputs is not None:
+            num_inputs = len(inputs.images)
+            input_permutation = inputs._place(permutation if self.partners else order.input_permutation(num_inputs))
         for batch in range(start, len(self)):
             self._next_batch = batch + 1
-            yield self._gather(batch, self.sampler.batch_indices(permutation, batch))
+            stored = self._gather(batch, order.batch_indices(permutation, batch))
+            if inputs is not None:
+                stored = stored._replace(inputs=inputs._gather(batch, order.batch_indices(input_permutation, batch)))
+            yield stored
         self._next_batch = 0
 
     def state_dict(self) -> dict[str, Any]:
@@ -200,6 +233,10 @@ class BatchLoader:
     def _order_state(self) -> list[Any]:
         order = self.sampler
         return [self.key, order.seed, order.num_images, order.batch_size, order.world_size]
+
+    def _place(self, indices: Int64[Tensor, " num"]) -> Int64[Tensor, " num"]:
+        """Copy indices to the device of the images."""
+        return indices.to(self.images.device) if isinstance(self.images, Tensor) else indices.cpu()
 
     def _gather(self, batch: int, index: Int64[Tensor, " batch"]) -> StoredBatch:
         rows = index if self.part_indices is None else self.part_indices.index_select(0, index).flatten()

@@ -1,27 +1,31 @@
 """The data module: from a dataset's name to batches in [-1, 1] on the device."""
 
 import os
-from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from pytorch_lightning import LightningDataModule
+from torch import Tensor
 
 from lightning_gen.checks import check_above, check_at_least, check_fraction
 from lightning_gen.data.binarize import Binarize, binarize_dynamic
 from lightning_gen.data.datasets import DatasetInfo, DatasetName, find_dataset
 from lightning_gen.data.decode import Framing
+from lightning_gen.data.inputs import Direction, InputKind, InputName, check_divides, check_input_options, find_kind
 from lightning_gen.data.loader import BatchLoader, BatchOrder, StoredBatch
 from lightning_gen.data.packing import OnCorrupt, PackedImages, derived_folder, pack, scan_source
-from lightning_gen.data.splits import SPLITS, Splits, Validation, exclude_classes, hold_out_val
+from lightning_gen.data.splits import SPLITS, Splits, Validation, exclude_classes, hold_out_val, split_halves
 from lightning_gen.data.stacking import StackedImages, sample_stacked_images
+from lightning_gen.data.views import MappedImages, map_images
 from lightning_gen.errors import InputError
 from lightning_gen.images import to_float
-from lightning_gen.types import Batch, ImageSet, ImageShape
+from lightning_gen.noise import mix_seed
+from lightning_gen.types import Batch, Images, ImageSet, ImageShape, PairSet
 
 Cache = Literal["auto", "device", "memory", "disk"]
 DEVICE_MEMORY_SHARE, MEMORY_SHARE = 0.25, 0.25
@@ -66,6 +70,16 @@ class ImageData(LightningDataModule):
             image, ``dynamic`` again in every training batch (validation, test and scoring use one fixed binarisation).
         leave_out: classes that are removed from training and validation; the test split keeps them (for detecting
             anomalies).
+        inputs: for models that make images from images, how inputs are computed from the images, after crop and flip:
+            ``bicubic`` (MATLAB's imresize, ``scale`` times smaller), ``grey`` (luma), ``edges`` (white outlines of the
+            bright regions), ``inverted``, ``masked`` (without a centred square of half the side) or ``dilated`` (thick
+            strokes). Default: no inputs.
+        scale: number of times that the images are as high and wide as the inputs; needed by ``bicubic``.
+        direction: ``AtoB``: models make the dataset's images (B) from the computed ones (A); ``BtoA``: the computed
+            ones from the dataset's.
+        paired: whether each training image comes with its own input. If false, a fixed half of the training images
+            gives the images and the other half the inputs, so that no partners are in the training data. In val and
+            test, computed inputs always belong to their images. Default: true.
 
     Raises:
         InputError: when an argument is out of range or, on first use of the data, when it is missing or damaged.
@@ -89,12 +103,17 @@ class ImageData(LightningDataModule):
         val: Validation = "test",
         binarize: Binarize | None = None,
         leave_out: tuple[int, ...] = (),
+        inputs: InputName | None = None,
+        scale: int | None = None,
+        direction: Direction = "AtoB",
+        paired: bool | None = None,
     ):
         super().__init__()
         info = find_dataset(name)
         _check_choice("cache", cache, Cache)
         _check_choice("on_corrupt", on_corrupt, OnCorrupt)
         _check_choice("val", val, Validation)
+        _check_choice("direction", direction, Direction)
         if binarize is not None:
             _check_choice("binarize", binarize, Binarize)
         if channels not in (None, 1, 3):
@@ -106,10 +125,18 @@ class ImageData(LightningDataModule):
             )
         if info.stacked > 1 and leave_out:
             raise InputError(f"data.leave_out does not apply to {name}, whose images have several classes; use mnist")
+        if info.stacked > 1 and inputs is not None:
+            raise InputError(f"data.inputs does not apply to {name}, whose classes belong to stacked images; use mnist")
         check_at_least(1, prefix="data.", image_size=image_size, batch_size=batch_size, eval_batch_size=eval_batch_size)
+        check_at_least(1, prefix="data.", scale=scale)
         check_at_least(0, prefix="data.", seed=seed)
         check_above(0, prefix="data.", note=" and below 1, such as 0.1", holdout=holdout)
         check_fraction(prefix="data.", note=", such as 0.1", holdout=holdout)
+        self._kind = None if inputs is None else find_kind(inputs)
+        check_input_options(self._kind, False, scale, direction, paired)
+        check_divides(scale, image_size=image_size or info.image_size)
+        if binarize == "dynamic" and paired is False:
+            raise InputError("data.binarize is dynamic and data.paired is false; set data.binarize to static")
         self.save_hyperparameters(logger=False)
         self.dataset = name
         self.root = Path(root).expanduser()
@@ -126,6 +153,10 @@ class ImageData(LightningDataModule):
         self.val: Validation = val
         self.binarize = binarize
         self.leave_out = tuple(leave_out)
+        self.inputs = inputs
+        self.scale = scale or 1
+        self.direction: Direction = direction
+        self.paired = inputs is not None and paired is not False
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
 
     def __str__(self) -> str:
@@ -134,13 +165,16 @@ class ImageData(LightningDataModule):
     @property
     def image_shape(self) -> ImageShape:
         """(channels, height, width) of the images; a folder is scanned for colour unless ``channels`` is set."""
-        size = self.image_size or self._info.image_size
-        return (self._channels_and_classes[0], size, size)
+        if self._kind is not None and self.direction == "BtoA":
+            return self._derived_shape(self._kind)
+        return self._dataset_shape
 
     @property
     def input_shape(self) -> ImageShape | None:
         """(channels, height, width) of the inputs; None for data without inputs."""
-        return None
+        if self._kind is None:
+            return None
+        return self._dataset_shape if self.direction == "BtoA" else self._derived_shape(self._kind)
 
     @property
     def num_classes(self) -> int:
@@ -150,7 +184,8 @@ class ImageData(LightningDataModule):
     @property
     def skipped(self) -> int:
         """Number of files that are left out because they could not be decoded."""
-        return sum(len(images.skipped) for images in {images.name: images for images in self._packed.values()}.values())
+        packed = [*self._packed.values(), *self._input_packed.values()]
+        return sum(len(images.skipped) for images in {images.name: images for images in packed}.values())
 
     def image_set(self, split: str) -> ImageSet:
         """The images of one split, without flips and in a fixed order; decodes them if necessary.
@@ -166,84 +201,126 @@ class ImageData(LightningDataModule):
         """
         if split not in SPLITS:
             raise InputError(f"split is {split!r}; it must be one of {', '.join(SPLITS)}")
-        return self._image_sets[split]
+        images = self._base_sets[split]
+        if self._kind is not None and self.direction == "BtoA":
+            return self._derived_set(self._kind, images)
+        return images
+
+    def pair_set(self, split: str) -> PairSet | None:
+        """The inputs and the images of one split, without flips and in a fixed order.
+
+        Args:
+            split: ``train``, ``val`` or ``test``.
+
+        Returns:
+            The pairs, whose images are ``image_set(split)``; computed inputs are computed when they are read. None for
+            data without inputs.
+
+        Raises:
+            InputError: for another split, or when the data is missing or damaged.
+        """
+        images = self.image_set(split)
+        if self._kind is None:
+            return None
+        given = self._input_packed.get(split, self._base_sets[split])
+        inputs = self._derived_set(self._kind, given) if self.direction == "AtoB" else given
+        return PairSet(inputs, images, self._partners(split))
 
     def prepare_data(self) -> None:
         """Decode the images in one process, while Lightning makes the others wait."""
-        _ = self._packed
+        _ = self._packed, self._input_packed
         if self.binarize == "dynamic":
             _ = self._packed_grey
 
     def train_dataloader(self) -> BatchLoader:
         """Training batches, shuffled (not when overfitting)."""
         overfit = self.trainer is not None and self.trainer.overfit_batches > 0  # type: ignore[attr-defined]
-        dynamic = self.binarize == "dynamic"
-        return self._loader(
-            "train",
-            self.batch_size,
-            self._packed_grey if dynamic else self._packed,
-            shuffle=not overfit,
-            drop_last=self.drop_last,
-            flip=self.flip,
-            binarize=dynamic,
-        )
+        return self._loader("train", self.batch_size, shuffle=not overfit, drop_last=self.drop_last, augment=True)
 
     def val_dataloader(self) -> BatchLoader:
         """Validation batches, every image once."""
-        return self._loader("val", self.eval_batch_size, self._packed)
+        return self._loader("val", self.eval_batch_size)
 
     def test_dataloader(self) -> BatchLoader:
         """Test batches, every image once."""
-        return self._loader("test", self.eval_batch_size, self._packed)
+        return self._loader("test", self.eval_batch_size)
 
     def predict_dataloader(self) -> BatchLoader:
         """The test batches."""
         return self.test_dataloader()
 
     def on_after_batch_transfer(self, batch: StoredBatch, dataloader_idx: int) -> Batch:
-        """Flip, binarise and convert a batch to [-1, 1], on its device and in the Trainer's precision."""
-        images = batch.images
-        if batch.flips is not None:
-            images = torch.where(batch.flips[:, None, None, None], images.flip(-1), images)
-        if batch.binarize_seed is not None:
-            images = binarize_dynamic(images, batch.binarize_seed)
-        converted = Batch(to_float(images), batch.labels, batch.global_size)
+        """Flip, binarise and convert a batch, and compute inputs, on its device and in the Trainer's precision."""
+        images, inputs = _to_images(batch), None if batch.inputs is None else _to_images(batch.inputs)
+        if self._kind is not None:
+            given = images if inputs is None else inputs
+            if self.direction == "AtoB":
+                inputs = self._kind.derive(given, self.scale)
+            else:
+                images, inputs = self._kind.derive(images, self.scale), given
+        converted = Batch(images, batch.labels, batch.global_size, inputs)
         return self.trainer.precision_plugin.convert_input(converted) if self.trainer else converted
 
     def _loader(
-        self,
-        split: str,
-        batch_size: int,
-        packed_splits: Mapping[str, PackedImages],
-        *,
-        shuffle: bool = False,
-        drop_last: bool = False,
-        flip: bool = False,
-        binarize: bool = False,
+        self, split: str, batch_size: int, *, shuffle: bool = False, drop_last: bool = False, augment: bool = False
     ) -> BatchLoader:
-        image_set, packed = self._image_sets[split], packed_splits[split]
+        image_set = self._base_sets[split]
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         order = BatchOrder(len(image_set), batch_size, rank, world_size, self.seed if shuffle else None, drop_last)
+        dynamic = augment and self.binarize == "dynamic"
+        inputs = self._input_packed.get(split)
+        return BatchLoader(
+            self._place((self._packed_grey if dynamic else self._packed)[split]),
+            image_set.labels,
+            order,
+            flip_seed=self.seed if augment and self.flip else None,
+            key=image_set.key,
+            binarize_seed=self.seed if dynamic else None,
+            part_indices=image_set.part_indices if isinstance(image_set, StackedImages) else None,
+            inputs=None if inputs is None else self._input_loader(split, inputs, order, augment),
+            partners=self._partners(split),
+        )
+
+    def _input_loader(self, split: str, packed: PackedImages, order: BatchOrder, augment: bool) -> BatchLoader:
+        """The loader of the inputs, with the seeds of the images if they are partners."""
+        seed = self.seed if self._partners(split) else mix_seed(self.seed, "source")
+        flip_seed = seed if augment and self.flip else None
+        return BatchLoader(self._place(packed), None, order, flip_seed=flip_seed, key=packed.key)
+
+    def _place(self, packed: PackedImages) -> Tensor | npt.NDArray[np.uint8]:
+        """The stored images in the cache: on the device, in memory or on disk."""
+        world_size = self.trainer.world_size if self.trainer else 1
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         cache = _choose_cache(packed.array.nbytes, device, world_size) if self.cache == "auto" else self.cache
         array = packed.array if cache == "disk" else np.array(packed.array)
-        images = torch.from_numpy(array).to(device) if cache == "device" and device.type != "cpu" else array
-        return BatchLoader(
-            images,
-            image_set.labels,
-            order,
-            flip_seed=self.seed if flip else None,
-            key=image_set.key,
-            binarize_seed=self.seed if binarize else None,
-            part_indices=image_set.part_indices if isinstance(image_set, StackedImages) else None,
-        )
+        return torch.from_numpy(array).to(device) if cache == "device" and device.type != "cpu" else array
+
+    def _partners(self, split: str) -> bool:
+        """Whether input i of a split is the partner of image i."""
+        return split not in self._input_packed
+
+    @property
+    def _dataset_shape(self) -> ImageShape:
+        """(channels, height, width) of the images of the dataset."""
+        size = self.image_size or self._info.image_size
+        return (self._channels_and_classes[0], size, size)
+
+    def _derived_shape(self, kind: InputKind) -> ImageShape:
+        """(channels, height, width) of what is computed from the images of the dataset."""
+        channels, height, width = self._dataset_shape
+        return (kind.channels or channels, height // self.scale, width // self.scale)
+
+    def _derived_set(self, kind: InputKind, images: ImageSet) -> MappedImages:
+        """What is computed from an image set."""
+        suffix = f"{kind.name}{self.scale}" if kind.scaled else kind.name
+        return map_images(images, partial(kind.derive_stored, scale=self.scale), suffix)
 
     @cached_property
     def _channels_and_classes(self) -> tuple[int, int]:
         """The numbers of channels and of classes; read from the data only where the dataset's record has None."""
         channels, num_classes = self.channels or self._info.channels, self._info.num_classes
         if channels is None or num_classes is None:
-            sources = self._sources().values()
+            sources = self._all_sources().values()
             if channels is None:
                 scans = [scan_source(source, self._cache_folder) for source in sources]
                 channels = 3 if any(scan.colour for scan in scans) else 1
@@ -253,8 +330,8 @@ class ImageData(LightningDataModule):
         return channels, num_classes
 
     @cached_property
-    def _image_sets(self) -> dict[str, PackedImages | StackedImages]:
-        """The image set of each split."""
+    def _base_sets(self) -> dict[str, PackedImages | StackedImages]:
+        """The images of each split, of which nothing is computed yet."""
         info = self._info
         if info.stacked_sizes is None:
             return {**self._packed}
@@ -270,18 +347,22 @@ class ImageData(LightningDataModule):
     @cached_property
     def _packed(self) -> dict[str, PackedImages]:
         """The decoded images of each split, binarised once if ``binarize`` is set."""
-        return self._pack(binarized=self.binarize is not None)
+        return self._pack(self._sources(), binarized=self.binarize is not None)
 
     @cached_property
     def _packed_grey(self) -> dict[str, PackedImages]:
         """The decoded images of each split, not binarised."""
-        return self._pack(binarized=False)
+        return self._pack(self._sources(), binarized=False)
 
-    def _pack(self, binarized: bool) -> dict[str, PackedImages]:
-        info, (channels, size, _) = self._info, self.image_shape
+    @cached_property
+    def _input_packed(self) -> dict[str, PackedImages]:
+        """The decoded images that inputs are taken from, for each split where these are not ``_packed``."""
+        return self._pack(self._input_sources(), binarized=self.binarize is not None)
+
+    def _pack(self, splits: Splits, binarized: bool) -> dict[str, PackedImages]:
+        info, (channels, size, _) = self._info, self._dataset_shape
         padded = info.padded and size == info.image_size
         framing = Framing(channels // info.stacked, size, info.crop, padded, binarized)
-        splits = self._sources()
         if binarized:
             splits = {split: replace(source, name=f"{source.name}-binarized") for split, source in splits.items()}
         unique = {source.name: source for source in splits.values()}
@@ -293,6 +374,17 @@ class ImageData(LightningDataModule):
         return {split: packed[source.name] for split, source in splits.items()}
 
     def _sources(self) -> Splits:
+        """The undecoded images of each split."""
+        splits = self._all_sources()
+        return splits if self._kind is None or self.paired else split_halves(splits)[0]
+
+    def _input_sources(self) -> Splits:
+        """The undecoded images that inputs are taken from, for each split where these are not ``_sources``."""
+        if self._kind is None or self.paired:
+            return {}
+        return {"train": split_halves(self._all_sources())[1]["train"]}
+
+    def _all_sources(self) -> Splits:
         """Read the undecoded splits, without the classes to leave out."""
         splits = self._info.splits(self.root, download=self.download, holdout=self.holdout)
         if self.val == "holdout":
@@ -306,6 +398,16 @@ class ImageData(LightningDataModule):
     @property
     def _cache_folder(self) -> Path:
         return derived_folder(self.root.parent if self._info.root_is_dataset else self.root)
+
+
+def _to_images(batch: StoredBatch) -> Images:
+    """Flip and binarise the images of a batch and convert them to [-1, 1], on their device."""
+    images = batch.images
+    if batch.flips is not None:
+        images = torch.where(batch.flips[:, None, None, None], images.flip(-1), images)
+    if batch.binarize_seed is not None:
+        images = binarize_dynamic(images, batch.binarize_seed)
+    return to_float(images)
 
 
 def _check_choice(option: str, value: str, literal: Any) -> None:

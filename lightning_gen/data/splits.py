@@ -101,3 +101,26 @@ def exclude_classes(splits: Splits, classes: Sequence[int]) -> Splits:
             raise InputError(f"data.leave_out is {list(classes)}, which leaves no image of {source.name}")
         remaining[split] = source.subset(f"{source.name}-without-{'-'.join(map(str, sorted(classes)))}", indices)
     return remaining
+
+
+def split_halves(splits: Splits) -> tuple[Splits, Splits]:
+    """Cut the training images into two fixed random halves, of which images and inputs are taken without partners.
+
+    Args:
+        splits: the sources.
+
+    Returns:
+        The splits with one half as train, and with the other; val and test are complete in both.
+
+    Raises:
+        InputError: when there are fewer than two training images.
+    """
+    train = splits["train"]
+    if len(train) < 2:
+        raise InputError(f"data.paired is false, and {train.name} has one image; at least two are needed")
+    order = np.random.default_rng(mix_seed("domains")).permutation(len(train))
+    title, middle = train.name.rsplit("/", 1)[0], -(-len(train) // 2)
+    return (
+        {**splits, "train": train.subset(f"{title}-first-half/train", np.sort(order[:middle]))},
+        {**splits, "train": train.subset(f"{title}-second-half/train", np.sort(order[middle:]))},
+    )

@@ -4,14 +4,14 @@ from torch import nn
 
 from lightning_gen.diffusion.preconditioning import Preconditioning
 from lightning_gen.diffusion.processes import Times
-from lightning_gen.types import Classes, Images
+from lightning_gen.types import DenoiserCondition, Images
 
 
 class Denoiser(nn.Module):
     """A backbone F and the preconditioning that computes D from it.
 
     Args:
-        backbone: network F(x, noise, classes) from images, noise conditioning (batch) and class rows to images.
+        backbone: network F(x, noise, condition) from images, noise conditioning (batch) and a condition to images.
         preconditioning: inputs of F, and D as a function of its output.
     """
 
@@ -19,11 +19,11 @@ class Denoiser(nn.Module):
         super().__init__()
         self.backbone, self.preconditioning = backbone, preconditioning
 
-    def predict(self, noisy: Images, times: Times, classes: Classes | None = None) -> Images:
+    def predict(self, noisy: Images, times: Times, condition: DenoiserCondition = None) -> Images:
         """F's output in float32: noise, image, v or velocity, depending on the preconditioning."""
         images, noise = self.preconditioning.inputs(noisy, times)
-        return self.backbone(images, noise, classes).float()
+        return self.backbone(images, noise, condition).float()
 
-    def forward(self, noisy: Images, times: Times, classes: Classes | None = None) -> Images:
-        """D(x_t; t, y) in float32, for one time per image; classes are rows of class weights."""
-        return self.preconditioning.denoised(self.predict(noisy, times, classes), noisy, times)
+    def forward(self, noisy: Images, times: Times, condition: DenoiserCondition = None) -> Images:
+        """D(x_t; t, y) in float32, for one time per image; the condition y is passed to the backbone."""
+        return self.preconditioning.denoised(self.predict(noisy, times, condition), noisy, times)

@@ -8,6 +8,7 @@ from lightning_gen.evaluation.extractors import (
     EXTRACTORS,
     NO_EXTRACTOR,
     choose_extractor,
+    classifier_file,
     classifier_splits,
     make_extractor,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "check_metric_names",
     "check_metrics",
     "choose_extractor",
+    "classifier_file",
     "classifier_splits",
     "describe_sampling",
     "make_extractor",

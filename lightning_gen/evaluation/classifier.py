@@ -14,28 +14,26 @@ torch's global random state unchanged. The weights are cached under the train se
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
-from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation.array_cache import Arrays, cache_path, cached
 from lightning_gen.evaluation.extractor import Extractor, Features
 from lightning_gen.hashing import weights_hash
 from lightning_gen.images import to_float
+from lightning_gen.networks.classifier import MAX_SIDE, NUM_FEATURES, ClassifierNetwork, shrink
 from lightning_gen.noise import mix_seed
 from lightning_gen.types import Images, ImageSet, StoredImages
 
 RECIPE = "3"
-"""Version of everything in this file that the trained weights depend on; part of the cache key."""
-NUM_FEATURES = 64
-MAX_SIDE = 32
-"""Larger images are averaged down to this side."""
+"""Version of everything in this file and of the network that the trained weights depend on; part of the cache key."""
 BATCH_SIZE = 128
 TRAIN_IMAGES = 240_000
 """The number of images (with repetition) in training, within the bounds of ``EPOCHS``."""
@@ -44,32 +42,6 @@ EPOCHS = (4, 60)
 PEAK_LR = 3e-3
 FACTS = ("accuracy", "image_shape")
 """Names of the cached arrays that are not weights."""
-
-
-class ClassifierNetwork(nn.Module):
-    """Three convolutions, average pooling to 2x2, a linear layer of ``NUM_FEATURES`` features, and a linear classifier.
-
-    Args:
-        channels: image channels.
-        classes: the number of classes.
-    """
-
-    def __init__(self, channels: int, classes: int) -> None:
-        super().__init__()
-        widths = (channels, 16, 32, 64)
-        layers: list[nn.Module] = []
-        for index, (in_channels, out_channels) in enumerate(pairwise(widths)):
-            size = 5 if index == 0 else 3
-            convolution = nn.Conv2d(in_channels, out_channels, size, 2, size // 2, bias=False)
-            layers += [convolution, nn.BatchNorm2d(out_channels), nn.ReLU()]
-        self.body = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten())
-        self.hidden = nn.Linear(4 * widths[-1], NUM_FEATURES)
-        self.head = nn.Linear(NUM_FEATURES, classes)
-
-    def forward(self, images: Images) -> tuple[Float[Tensor, "batch features"], Float[Tensor, "batch classes"]]:
-        """Features and logits of images in [-1, 1] of at least 8x8."""
-        features = self.hidden(self.body(images))
-        return features, self.head(features)
 
 
 class Classifier(Extractor):
@@ -156,11 +128,7 @@ class StackedClassifier(Extractor):
 
 def classifier_input(images: StoredImages) -> Float[Tensor, "batch channels _ _"]:
     """Stored images as floats in [-1, 1], averaged down where a side is longer than ``MAX_SIDE``."""
-    height, width = images.shape[2:]
-    floats = to_float(images)
-    if max(height, width) <= MAX_SIDE:
-        return floats
-    return F.adaptive_avg_pool2d(floats, (min(height, MAX_SIDE), min(width, MAX_SIDE)))
+    return shrink(to_float(images))
 
 
 def shift(images: Images, rows: int, columns: int) -> Images:
@@ -184,6 +152,24 @@ def trained_classifier(train: ImageSet, test: ImageSet) -> Arrays:
     Raises:
         InputError: when a set has no labels, or the two have different image shapes.
     """
+    if train[:1].shape != test[:1].shape:
+        raise InputError(f"images of {train.name} and {test.name} have different shapes")
+    return cached(classifier_path(train, test), lambda: fit(train, test))
+
+
+def classifier_path(train: ImageSet, test: ImageSet) -> Path:
+    """The file in the cache that :func:`trained_classifier` writes.
+
+    Args:
+        train: labelled images to train with.
+        test: labelled images to measure the accuracy with.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: when a set has no labels.
+    """
     keys = [RECIPE]
     for part in (train, test):
         if part.labels is None or len(part) == 0 or part.labels.min() < 0:
@@ -191,9 +177,7 @@ def trained_classifier(train: ImageSet, test: ImageSet) -> Arrays:
                 f"{part.name} has no class labels to train a classifier with; use inception or efficientnet_lite0"
             )
         keys += [part.key, sha256(part.labels.tobytes()).hexdigest()]
-    if train[:1].shape != test[:1].shape:
-        raise InputError(f"images of {train.name} and {test.name} have different shapes")
-    return cached(cache_path("classifier", *keys), lambda: fit(train, test))
+    return cache_path("classifier", *keys)
 
 
 def fit(train: ImageSet, test: ImageSet) -> Arrays:

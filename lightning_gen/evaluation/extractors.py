@@ -7,10 +7,10 @@ import torch
 
 from lightning_gen.distributed import scoring_group
 from lightning_gen.errors import InputError
-from lightning_gen.evaluation.classifier import Classifier, StackedClassifier, trained_classifier
-from lightning_gen.evaluation.efficientnet import EFFICIENTNET, INSTALL, is_installed
+from lightning_gen.evaluation.classifier import Classifier, StackedClassifier, classifier_path, trained_classifier
 from lightning_gen.evaluation.extractor import Extractor
 from lightning_gen.evaluation.pretrained import PRETRAINED, Inception, Pretrained, inception_is_local
+from lightning_gen.networks.efficientnet import EFFICIENTNET, INSTALL, is_installed
 from lightning_gen.types import ImageSet, ImageSource, StackedSet
 
 EXTRACTORS = ("inception", "classifier", *PRETRAINED[1:])
@@ -31,6 +31,23 @@ def classifier_splits(source: ImageSource) -> tuple[ImageSet, ImageSet]:
     Unlike the test split, both lack the classes that training left out.
     """
     return source.image_set("train"), source.image_set("val")
+
+
+def classifier_file(source: ImageSource) -> Path:
+    """Train the classifier of a dataset unless it is in the cache, and return the file of its weights.
+
+    Args:
+        source: the dataset.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: when the dataset has no labels.
+    """
+    splits = classifier_splits(source)
+    trained_classifier(*splits)
+    return classifier_path(*splits)
 
 
 def choose_extractor(train: ImageSet | None, inception_weights: Path | None = None) -> str | None:

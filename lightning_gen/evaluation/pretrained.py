@@ -19,10 +19,11 @@ from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, Featu
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 from torchvision.models import VGG16_Weights
 
+import lightning_gen.evaluation.efficientnet  # noqa: F401 - adds the extractor to the registry
 from lightning_gen.errors import InputError
-from lightning_gen.evaluation.efficientnet import EFFICIENTNET
 from lightning_gen.evaluation.extractor import Extractor, Features
 from lightning_gen.hashing import weights_hash
+from lightning_gen.networks.efficientnet import EFFICIENTNET
 from lightning_gen.types import StoredImages
 
 INCEPTION = "inception-v3-compat"

@@ -10,11 +10,14 @@ minimax         the same                                       E[log(1 - D(G(z))
 least squares   E[(l(x) - b)^2] / 2 + E[(l(G(z)) - a)^2] / 2   E[(l(G(z)) - c)^2] / 2
 hinge           E[max(0, 1 - l(x))] + E[max(0, 1 + l(G(z)))]   -E[l(G(z))]
 Wasserstein     E[l(G(z))] - E[l(x)]                           -E[l(G(z))]
+relativistic    S(l(x) - E[l(G(z))]) + S(E[l(x)] - l(G(z)))    the same with x and G(z) exchanged
 =============== ============================================== ======================================================
 
 Non-saturating and minimax: Goodfellow et al. 2014, https://arxiv.org/abs/1406.2661. Least squares: Mao et al. 2017,
 https://arxiv.org/abs/1611.04076. Hinge: Lim and Ye 2017, https://arxiv.org/abs/1705.02894. Wasserstein: Arjovsky et al.
-2017, https://arxiv.org/abs/1701.07875. Cross entropies are in nats.
+2017, https://arxiv.org/abs/1701.07875. Relativistic average: Jolicoeur-Martineau 2018,
+https://arxiv.org/abs/1807.00734, in the form of ESRGAN, https://arxiv.org/abs/1809.00219, with S(a) the mean of
+softplus(-a) / 2. Cross entropies are in nats.
 
 In the functions below, ``real`` and ``fake`` are the logits of real and of generated images.
 """
@@ -121,6 +124,23 @@ def wasserstein_discriminator_loss(real: Logits, fake: Logits) -> Scalar:
 def linear_generator_loss(fake: Logits) -> Scalar:
     """-E[fake], the generator loss of the hinge and Wasserstein objectives."""
     return -fake.mean()
+
+
+def relativistic_average_discriminator_loss(real: Logits, fake: Logits) -> Scalar:
+    """Mean of E[softplus(-(real - E[fake]))] and E[softplus(fake - E[real])], which is log 2 for equal logits.
+
+    A real image shall look more real than generated images do on average, and the reverse. A constant added to all
+    logits has no effect.
+    """
+    return (F.softplus(fake.mean() - real).mean() + F.softplus(fake - real.mean()).mean()) / 2
+
+
+def relativistic_average_generator_loss(real: Logits, fake: Logits) -> Scalar:
+    """The discriminator loss with real and generated images exchanged, log 2 for equal logits.
+
+    Only the logits of generated images have a gradient.
+    """
+    return relativistic_average_discriminator_loss(fake, real.detach())
 
 
 NON_SATURATING = Objective(non_saturating_discriminator_loss, non_saturating_generator_loss, has_targets=True)

@@ -28,17 +28,28 @@ from lightning_gen.models.gans.sngan import SNGAN
 from lightning_gen.models.gans.unrolled_gan import UnrolledGAN
 from lightning_gen.models.gans.wgan import WGAN
 from lightning_gen.models.gans.wgan_gp import WGANGP
+from lightning_gen.models.super_resolution.esrgan import ESRGAN
+from lightning_gen.models.super_resolution.srgan import SRGAN
+from lightning_gen.models.super_resolution.srresnet import SRResNet
+from lightning_gen.models.translation.cut import CUT
+from lightning_gen.models.translation.cyclegan import CycleGAN
+from lightning_gen.models.translation.pix2pix import Pix2Pix
+from lightning_gen.models.translation.sr3 import SR3
 
 __all__ = [
     "ACGAN",
+    "CUT",
     "DCGAN",
     "DDPM",
     "EDM",
+    "ESRGAN",
     "GAN",
     "IWAE",
     "LSGAN",
     "R1GAN",
     "SNGAN",
+    "SR3",
+    "SRGAN",
     "VAE",
     "VQVAE",
     "WAEMMD",
@@ -50,8 +61,11 @@ __all__ = [
     "ConditionalGAN",
     "ConditionalVAE",
     "ConsistencyModel",
+    "CycleGAN",
     "DenoisingAutoencoder",
     "FlowMatching",
+    "Pix2Pix",
     "ProjectionGAN",
+    "SRResNet",
     "UnrolledGAN",
 ]

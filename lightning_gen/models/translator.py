@@ -1,5 +1,6 @@
 """What models that make images from images share."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ from torch import nn
 from lightning_gen.errors import InputError
 from lightning_gen.models.base import GenerativeModule
 from lightning_gen.resize import pad_symmetric
-from lightning_gen.types import Batch, Images, ImageShape, RandomSource
+from lightning_gen.types import Batch, Images, ImageShape, Inputs, RandomSource
 
 
 class ImageTranslation(GenerativeModule[nn.Module]):
@@ -39,18 +40,20 @@ class ImageTranslation(GenerativeModule[nn.Module]):
                 "whole number of times as large"
             )
 
-    def inputs_of(self, batch: Batch) -> Images:
+    def inputs_of(self, batch: Batch) -> Inputs:
         """The inputs of a batch; data without inputs raises an :class:`InputError`."""
         if batch.inputs is None:
             raise InputError(f"{type(self).__name__} makes images from images; set data.inputs")
         return batch.inputs
 
-    def translate(self, inputs: Images, *, generator: RandomSource = None) -> Images:
+    def translate(self, inputs: Inputs, *, generator: RandomSource = None) -> Images:
         """Translate images of any height and width; ``generator`` has no effect on a model without noise."""
         with self.inference_network() as network:
             return self.apply_to_any_size(network, inputs)
 
-    def apply_to_any_size(self, network: nn.Module, inputs: Images, multiple: int | None = None) -> Images:
+    def apply_to_any_size(
+        self, network: Callable[[Inputs], Images], inputs: Inputs, multiple: int | None = None
+    ) -> Images:
         """Apply a network to inputs padded at the right and at the bottom, and crop and clip its output.
 
         Args:

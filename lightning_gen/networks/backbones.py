@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from torch import nn
-
 from lightning_gen.networks.dit import DiT
 from lightning_gen.networks.unet import UNet
 from lightning_gen.types import ImageShape
@@ -25,7 +23,8 @@ def make_backbone(
     depth: int,
     heads: int,
     patch: int,
-) -> nn.Module:
+    in_channels: int | None = None,
+) -> UNet | DiT:
     """Build a network from noisy images, noise levels and class rows to images.
 
     Args:
@@ -40,6 +39,7 @@ def make_backbone(
         depth: number of blocks of the DiT.
         heads: number of attention heads of the DiT.
         patch: side of the DiT's patches.
+        in_channels: number of input channels; None: those of the image.
 
     Returns:
         The network.
@@ -48,5 +48,5 @@ def make_backbone(
         InputError: if the architecture does not support the image size.
     """
     if kind == "unet":
-        return UNet(image_shape, width, multipliers, blocks, attention, dropout, num_classes)
-    return DiT(image_shape, width, depth, heads, patch, num_classes)
+        return UNet(image_shape, width, multipliers, blocks, attention, dropout, num_classes, in_channels)
+    return DiT(image_shape, width, depth, heads, patch, num_classes, in_channels)

@@ -1,4 +1,4 @@
-"""Conditioning of a denoiser on the noise level and the class."""
+"""Conditioning of a denoiser on the noise level, the class and an image."""
 
 import math
 from typing import TypeVar
@@ -7,9 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lightning_gen.types import Classes
+from lightning_gen.types import Classes, Images
 
 Condition = Float[Tensor, "batch condition"]
+BackboneInput = Float[Tensor, "batch in_channels height width"]
+"""Noisy images, and images concatenated to them."""
 Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 
 
@@ -67,6 +69,36 @@ class NoiseClassEmbedding(nn.Module):
         if self.classes is not None and classes is not None:
             condition = condition + self.classes(classes.to(condition.dtype))
         return nn.functional.silu(condition)
+
+
+class ConcatenatedInput(nn.Module):
+    """A backbone conditioned on images, which are concatenated to the noisy images.
+
+    Args:
+        backbone: network F(x, noise) whose input has the channels of the noisy images and of the condition.
+    """
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(
+        self,
+        images: Images,
+        noise: Float[Tensor, " batch"],
+        condition: Float[Tensor, "batch condition_channels height width"],
+    ) -> Images:
+        """Compute the network's output F.
+
+        Args:
+            images: noisy images.
+            noise: the noise conditioning of each image.
+            condition: the image on which each is conditioned, as high and wide.
+
+        Returns:
+            The prediction, of the shape of the noisy images.
+        """
+        return self.backbone(torch.cat([images, condition.to(images.dtype)], 1), noise)
 
 
 def zero_init(layer: Layer) -> Layer:

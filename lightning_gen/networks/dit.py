@@ -13,7 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_gen.errors import InputError
-from lightning_gen.networks.conditioning import Condition, NoiseClassEmbedding, sinusoidal_embedding, zero_init
+from lightning_gen.networks.conditioning import (
+    BackboneInput,
+    Condition,
+    NoiseClassEmbedding,
+    sinusoidal_embedding,
+    zero_init,
+)
 from lightning_gen.types import Classes, Images, ImageShape
 
 Tokens = Float[Tensor, "batch tokens width"]
@@ -84,6 +90,10 @@ class DiT(nn.Module):
         heads: number of attention heads.
         patch: side of a patch.
         num_classes: number of classes; 0 for an unconditional network.
+        in_channels: number of input channels; None: those of the image.
+
+    Attributes:
+        multiple: number that divides the height and width of the images.
 
     Raises:
         InputError: if ``patch`` does not divide the image, or a value is out of range.
@@ -92,7 +102,14 @@ class DiT(nn.Module):
     positions: Tensor
 
     def __init__(
-        self, image_shape: ImageShape, width: int, depth: int = 6, heads: int = 4, patch: int = 2, num_classes: int = 0
+        self,
+        image_shape: ImageShape,
+        width: int,
+        depth: int = 6,
+        heads: int = 4,
+        patch: int = 2,
+        num_classes: int = 0,
+        in_channels: int | None = None,
     ) -> None:
         super().__init__()
         channels, height, image_width = image_shape
@@ -106,20 +123,27 @@ class DiT(nn.Module):
                 f"a DiT needs a width divisible by 4 and by its heads, and at least 1 block, not width {width}, "
                 f"{heads} heads and {depth} blocks"
             )
-        rows, columns = height // patch, image_width // patch
-        self.patch_embedding = nn.Conv2d(channels, width, patch, stride=patch)
-        self.register_buffer("positions", positional_embedding(rows, columns, width), persistent=False)
+        self.multiple = patch
+        self.grid = height // patch, image_width // patch
+        self.patch_embedding = nn.Conv2d(in_channels or channels, width, patch, stride=patch)
+        self.register_buffer("positions", positional_embedding(*self.grid, width), persistent=False)
         self.condition = NoiseClassEmbedding(width, NOISE_FEATURES, num_classes)
         self.blocks: Any = nn.ModuleList(Block(width, heads) for _ in range(depth))
         self.modulation = zero_init(nn.Linear(width, 2 * width))
         self.head = zero_init(nn.Linear(width, channels * patch**2))
-        self.unpatchify = nn.Sequential(nn.Unflatten(2, (rows, columns)), nn.PixelShuffle(patch))
+        self.pixel_shuffle = nn.PixelShuffle(patch)
 
-    def forward(self, images: Images, noise: Float[Tensor, " batch"], classes: Classes | None = None) -> Images:
-        """See :meth:`UNet.forward`."""
+    def forward(self, images: BackboneInput, noise: Float[Tensor, " batch"], classes: Classes | None = None) -> Images:
+        """See :meth:`UNet.forward`; images of another size have the positions of a larger or smaller grid."""
         condition = self.condition(noise, classes)
-        tokens = self.patch_embedding(images).flatten(2).transpose(1, 2) + self.positions
+        patches = self.patch_embedding(images)  # (batch, width, rows, columns)
+        grid = patches.shape[2], patches.shape[3]
+        positions = self.positions
+        if grid != self.grid:
+            positions = positional_embedding(*grid, patches.shape[1]).to(positions)
+        tokens = patches.flatten(2).transpose(1, 2) + positions
         for block in self.blocks:
             tokens = block(tokens, condition)
         shift, scale = self.modulation(condition).chunk(2, dim=1)
-        return self.unpatchify(self.head(modulate(tokens, shift, scale)).transpose(1, 2))
+        out = self.head(modulate(tokens, shift, scale)).transpose(1, 2)
+        return self.pixel_shuffle(out.unflatten(2, grid))

@@ -16,11 +16,11 @@ from torch.nn import functional as F
 
 from lightning_gen.checks import check_fraction
 from lightning_gen.errors import InputError
-from lightning_gen.networks.conditioning import Condition, NoiseClassEmbedding, zero_init
+from lightning_gen.networks.conditioning import BackboneInput, Condition, NoiseClassEmbedding, zero_init
 from lightning_gen.types import Classes, Images, ImageShape
 
 Maps = Float[Tensor, "batch width map_height map_width"]
-UpsampledMaps = Float[Tensor, "batch width 2*map_height 2*map_width"]
+UpsampledMaps = Float[Tensor, "batch out_channels 2*map_height 2*map_width"]
 OutputMaps = Float[Tensor, "batch out_channels map_height map_width"]
 PerChannel = Float[Tensor, "batch channels"]
 MAX_GROUPS, MIN_GROUP_CHANNELS, HEAD_CHANNELS = 32, 4, 64
@@ -138,13 +138,16 @@ class Upsample(nn.Sequential):
     convolution with stride 2 and a 4 x 4 kernel of summed taps, which needs 4 / 9 of the multiplications.
 
     Args:
-        channels: number of channels.
+        in_channels: number of input channels.
+        out_channels: number of output channels; None: as many.
+        bias: whether the convolution has a bias.
     """
 
     tap_sums: Tensor
 
-    def __init__(self, channels: int) -> None:
-        super().__init__(nn.Upsample(scale_factor=2), nn.Conv2d(channels, channels, 3, padding=1))
+    def __init__(self, in_channels: int, out_channels: int | None = None, bias: bool = True) -> None:
+        convolution = nn.Conv2d(in_channels, out_channels or in_channels, 3, padding=1, bias=bias)
+        super().__init__(nn.Upsample(scale_factor=2), convolution)
         side = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 0.0], [1.0, 1.0, 0.0, 0.0]])
         self.register_buffer("tap_sums", torch.kron(side, side), persistent=False)
 
@@ -168,6 +171,10 @@ class UNet(nn.Module):
         attention: sides of the feature maps with self-attention; the middle block always has it.
         dropout: dropout of the residual blocks, in [0, 1).
         num_classes: number of classes; 0 for an unconditional network.
+        in_channels: number of input channels; None: those of the image.
+
+    Attributes:
+        multiple: number that divides the height and width of the images.
 
     Raises:
         InputError: if the image cannot be halved that many times, or a value is out of range.
@@ -182,6 +189,7 @@ class UNet(nn.Module):
         attention: Sequence[int] = (16,),
         dropout: float = 0.0,
         num_classes: int = 0,
+        in_channels: int | None = None,
     ) -> None:
         super().__init__()
         image_channels, height, image_width = image_shape
@@ -198,9 +206,10 @@ class UNet(nn.Module):
                 f"{2**halvings}"
             )
         check_fraction(dropout=dropout)
+        self.multiple = 2**halvings
         condition = 4 * width
         self.condition = NoiseClassEmbedding(condition, width, num_classes)
-        self.input = nn.Conv2d(image_channels, width, 3, padding=1)
+        self.input = nn.Conv2d(in_channels or image_channels, width, 3, padding=1)
         sizes = [width * multiplier for multiplier in multipliers]
         sides = [height // 2**i for i in range(len(multipliers))]
 
@@ -231,16 +240,16 @@ class UNet(nn.Module):
             group_norm(channels), nn.SiLU(), zero_init(nn.Conv2d(channels, image_channels, 3, padding=1))
         )
 
-    def forward(self, images: Images, noise: Float[Tensor, " batch"], classes: Classes | None = None) -> Images:
+    def forward(self, images: BackboneInput, noise: Float[Tensor, " batch"], classes: Classes | None = None) -> Images:
         """Compute the network's output F.
 
         Args:
-            images: noisy images of about unit variance.
+            images: noisy images of about unit variance, of any height and width that can be halved as often.
             noise: noise conditioning of each image, scaled such that changes of about 1 matter.
             classes: class rows, zeros for no class; an unconditional network ignores them.
 
         Returns:
-            The prediction, of the shape of the images.
+            The prediction, of the images' height and width.
         """
         condition = self.condition(noise, classes)
         maps = self.input(images)

@@ -23,13 +23,13 @@ from lightning_gen.diffusion.times import RHO, level_times
 from lightning_gen.errors import InputError
 from lightning_gen.hashing import weights_hash
 from lightning_gen.models.checkpoint import find_checkpoint, load_model
-from lightning_gen.models.diffusion.denoising import DenoisingModule
+from lightning_gen.models.diffusion.generation import DenoisingGenerator
 from lightning_gen.models.diffusion.probability_flow import ProbabilityFlowModule
 from lightning_gen.noise import seed_global
 from lightning_gen.types import Batch, Images, ImageShape, Loss, SamplingOptions
 
 
-class ConsistencyModel(DenoisingModule):
+class ConsistencyModel(DenoisingGenerator):
     """A function from noisy images of any level to the image at the end of their trajectory.
 
     Args:
@@ -44,7 +44,7 @@ class ConsistencyModel(DenoisingModule):
         least_intervals: initial number of intervals between training levels.
         most_intervals: final number of intervals.
         doubling_images: number of images after which the number of intervals doubles.
-        **kwargs: see :class:`DenoisingModule` and :class:`GenerativeModule`.
+        **kwargs: see :class:`DenoisingGenerator`, :class:`DenoisingModule` and :class:`GenerativeModule`.
 
     Raises:
         InputError: if a value is out of range.

@@ -2,34 +2,27 @@
 
     x_t = alpha_t x_0 + sigma_t e,    D(x_t; t, y) estimates x_0
 
-A model defines its noise process, its :class:`Denoiser` and its training loss; samplers generate images from D. A
-class-conditional model drops the class of a fraction of the training images, so that the same network is also the
-unconditional model that guidance needs (Ho and Salimans 2022, https://arxiv.org/abs/2207.12598).
+A model defines its noise process, its :class:`Denoiser`, its training loss and its condition y, which may be a class,
+an image or nothing; samplers generate images from D.
 """
 
-import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar
 
-import torch
-from torch.nn import functional as F
 from torch.optim import Adam
 
-from lightning_gen.checks import check_fraction
 from lightning_gen.diffusion.denoiser import Denoiser
-from lightning_gen.diffusion.guidance import ALL_LEVELS, check_guidance, clipped, guided
+from lightning_gen.diffusion.guidance import check_guidance, clipped
 from lightning_gen.diffusion.preconditioning import Preconditioning
 from lightning_gen.diffusion.processes import Denoise, Process
 from lightning_gen.diffusion.samplers import SAMPLERS, DrawNoise, Sampler, make_sampler, make_timestep, option_names
 from lightning_gen.errors import InputError
 from lightning_gen.models.base import DescentModule
-from lightning_gen.models.latents import check_labels, check_num_classes
 from lightning_gen.networks.backbones import BackboneKind, make_backbone
-from lightning_gen.noise import integers, randn
-from lightning_gen.types import Batch, Classes, Images, ImageShape, Labels, Latents, RandomSource, SamplingOptions
+from lightning_gen.types import Batch, DenoiserCondition, Images, ImageShape, SamplingOptions
 
 SAMPLING_BATCH = 256
 """Maximum number of images that are generated at once, which bounds the memory."""
@@ -42,9 +35,6 @@ class DenoisingModule(DescentModule[Denoiser]):
 
     Args:
         image_shape: (channels, height, width).
-        num_classes: number of classes of the data; the command line takes it from there.
-        conditional: whether to condition on the class.
-        label_dropout: fraction of the training images whose class is dropped, in [0, 1).
         network: ``unet`` or ``dit``.
         width: number of channels of the UNet next to the image, or of features of the DiT's tokens.
         multipliers: multipliers of the UNet's width, one per resolution, from the image's resolution down.
@@ -59,6 +49,7 @@ class DenoisingModule(DescentModule[Denoiser]):
 
     Attributes:
         supports_guidance: whether guidance scales other than 0 and 1 are defined.
+        label_dropout: fraction of the training images without a class, which guidance requires to be above 0.
         spacings: names of the spacings of time steps.
         default_sampling: options of sampling where nothing else is requested.
         process: the noise process.
@@ -67,6 +58,7 @@ class DenoisingModule(DescentModule[Denoiser]):
     """
 
     supports_guidance: ClassVar[bool] = True
+    label_dropout: float = 0.0
     spacings: ClassVar[tuple[str, ...]]
     default_sampling: SamplingOptions
     process: Process
@@ -74,9 +66,6 @@ class DenoisingModule(DescentModule[Denoiser]):
     def __init__(
         self,
         image_shape: ImageShape,
-        num_classes: int = 0,
-        conditional: bool = False,
-        label_dropout: float = 0.1,
         network: BackboneKind = "unet",
         width: int = 64,
         multipliers: tuple[int, ...] = (1, 2, 2),
@@ -90,9 +79,7 @@ class DenoisingModule(DescentModule[Denoiser]):
         **kwargs: Any,
     ) -> None:
         super().__init__(image_shape=image_shape, **kwargs)
-        check_fraction(label_dropout=label_dropout)
-        self.num_classes = check_num_classes(type(self), num_classes) if conditional else 0
-        self.label_dropout, self.dropout, self.lr = label_dropout, dropout, lr
+        self.dropout, self.lr = dropout, lr
         self.architecture: dict[str, Any] = {
             "kind": network,
             "image_shape": self.image_shape,
@@ -133,16 +120,9 @@ class DenoisingModule(DescentModule[Denoiser]):
         """Adam."""
         return self.with_lr_schedule(Adam(self.network.parameters(), self.lr))
 
-    def training_classes(self, batch: Batch) -> Classes | None:
-        """Class rows of a batch, with ``label_dropout`` in training mode; None for an unconditional model."""
-        if not self.num_classes:
-            return None
-        if batch.labels is None:
-            raise InputError(f"{type(self).__name__} learns from labels, and the batch has none")
-        classes = F.one_hot(batch.labels, self.num_classes).float()
-        if not self.training:
-            return classes
-        return classes * (torch.rand(len(classes), 1, device=classes.device) >= self.label_dropout)
+    @abstractmethod
+    def training_condition(self, batch: Batch) -> DenoiserCondition:
+        """The condition y of each image of a batch; None for no condition."""
 
     # ---- options of sampling
 
@@ -207,103 +187,16 @@ class DenoisingModule(DescentModule[Denoiser]):
 
     # ---- sampling
 
-    def sample(self, num: int, *, labels: Labels | None = None, generator: RandomSource = None) -> Images:
-        """Generate images with the options in ``sampling``.
-
-        Args:
-            num: number of images.
-            labels: the class of each image, for a conditional model; uniformly distributed if None.
-            generator: source of the noise; with several generators, image i depends on the i-th alone.
-
-        Returns:
-            Images in [-1, 1].
-
-        Raises:
-            InputError: if labels are given to an unconditional model, or a label is out of range.
-        """
-        if labels is not None and not self.num_classes:
-            raise InputError(f"this {type(self).__name__} is not conditional and cannot generate a requested class")
-        if labels is not None:
-            check_labels(labels, num, self.num_classes)
-        parts = []
-        for start in range(0, num, SAMPLING_BATCH):
-            size = min(SAMPLING_BATCH, num - start)
-            source = generator[start : start + size] if isinstance(generator, list | tuple) else generator
-
-            def draw_noise(size: int = size, source: RandomSource = source) -> Images:
-                return randn(size, *self.image_shape, generator=source, device=self.device)
-
-            classes = None
-            if self.num_classes:
-                chosen = integers(size, self.num_classes, generator=source, device=self.device)
-                if labels is not None:
-                    chosen = labels[start : start + size].to(self.device)
-                classes = F.one_hot(chosen, self.num_classes).float()
-            parts.append(self.generate_from_noise(draw_noise(), classes, draw_noise))
-        return torch.cat(parts) if parts else torch.empty(0, *self.image_shape, device=self.device)
-
-    def sample_latents(self, num: int, *, generator: RandomSource = None) -> Latents:
-        """Noise (num, pixels), followed by the class rows if the model is conditional."""
-        labels = None
-        if self.num_classes:  # before the noise, as in sample
-            labels = integers(num, self.num_classes, generator=generator, device=self.device)
-        noise = randn(num, math.prod(self.image_shape), generator=generator, device=self.device)
-        if labels is None:
-            return noise
-        return torch.cat([noise, F.one_hot(labels, self.num_classes).to(noise.dtype)], 1)
-
-    def decode(self, latents: Latents) -> Images:
-        """Generate images from noise with a deterministic sampler.
-
-        Args:
-            latents: latents as returned by :meth:`sample_latents`.
-
-        Returns:
-            Images in [-1, 1].
-
-        Raises:
-            InputError: if the sampler is stochastic.
-        """
-        pixels = math.prod(self.image_shape)
-        parts = []
-        for part in latents.split(SAMPLING_BATCH):
-            noise, classes = part[:, :pixels].unflatten(1, self.image_shape), part[:, pixels:]
-            parts.append(self.generate_from_noise(noise, classes if self.num_classes else None, self.reject_noise))
-        return torch.cat(parts)
-
-    def class_rows(self, labels: Labels | None, num: int) -> Classes | None:
-        """One-hot rows of the labels of existing images.
-
-        Args:
-            labels: the class of each image; an unconditional model ignores them.
-            num: number of images.
-
-        Returns:
-            The rows; None for an unconditional model.
-
-        Raises:
-            InputError: if a conditional model gets no labels, or a label is out of range.
-        """
-        if not self.num_classes:
-            return None
-        if labels is None:
-            raise InputError(f"this {type(self).__name__} is conditional and needs the images' classes")
-        check_labels(labels, num, self.num_classes)
-        return F.one_hot(labels.to(self.device), self.num_classes).float()
-
-    def reject_noise(self) -> Images:
-        """The noise source where a deterministic sampler is required; raises ``InputError``."""
-        raise InputError(
-            f"{self.sampling.sampler} draws fresh noise in its steps, so an image is no function of its initial noise; "
-            "use a deterministic sampler, e.g. euler, or ddim with eta 0"
-        )
+    def bind_condition(self, denoiser: Denoiser, condition: DenoiserCondition) -> Denoise:
+        """D as a function of noisy images and times alone."""
+        return lambda noisy, times: denoiser(noisy, times, condition)
 
     @contextmanager
-    def sampler(self, classes: Classes | None, draw_noise: DrawNoise) -> Iterator[Sampler]:
+    def sampler(self, condition: DenoiserCondition, draw_noise: DrawNoise) -> Iterator[Sampler]:
         """The sampler of ``sampling``, bound to the inference network, with guidance and clipping.
 
         Args:
-            classes: class rows, for a conditional model.
+            condition: y of each image.
             draw_noise: source of fresh noise.
 
         Yields:
@@ -311,21 +204,17 @@ class DenoisingModule(DescentModule[Denoiser]):
         """
         options = self.sampling
         with self.inference_network() as denoiser:
-            denoise: Denoise = denoiser
-            if classes is not None:
-                assert options.guidance is not None
-                interval = options.guidance_interval or ALL_LEVELS
-                denoise = guided(denoiser, self.process, classes, options.guidance, interval)
+            denoise = self.bind_condition(denoiser, condition)
             if options.clip:
                 denoise = clipped(denoise)
             yield make_solver(options).bind(self.process, denoise, draw_noise)
 
-    def generate_from_noise(self, noise: Images, classes: Classes | None, draw_noise: DrawNoise) -> Images:
+    def generate_from_noise(self, noise: Images, condition: DenoiserCondition, draw_noise: DrawNoise) -> Images:
         """Generate images in [-1, 1] from standard normal noise.
 
         Args:
             noise: the initial noise.
-            classes: class rows, for a conditional model.
+            condition: y of each image.
             draw_noise: source of fresh noise.
 
         Returns:
@@ -333,7 +222,7 @@ class DenoisingModule(DescentModule[Denoiser]):
         """
         times = self.timesteps(self.sampling)
         images = noise * make_timestep(self.process, times[0]).sigma
-        with self.sampler(classes, draw_noise) as sampler:
+        with self.sampler(condition, draw_noise) as sampler:
             for after in sampler.walk(images, times):
                 images = after
                 if self.progress_callback is not None:

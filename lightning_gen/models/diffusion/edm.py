@@ -29,7 +29,7 @@ class EDM(ProbabilityFlowModule):
         level_std: P_std, standard deviation of the logarithm.
         sigma_min: lowest sampling level, above 0.
         sigma_max: highest sampling level.
-        **kwargs: see :class:`DenoisingModule` and :class:`GenerativeModule`.
+        **kwargs: see :class:`DenoisingGenerator`, :class:`DenoisingModule` and :class:`GenerativeModule`.
 
     Raises:
         InputError: if a value is out of range.

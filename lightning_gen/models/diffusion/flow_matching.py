@@ -36,7 +36,7 @@ class FlowMatching(ProbabilityFlowModule):
         training_times: ``uniform`` on [0, 1], or ``logit_normal``: the logistic function of a normal variable.
         logit_mean: mean of the normal variable; above 0 there is more noise.
         logit_std: standard deviation of the normal variable, above 0.
-        **kwargs: see :class:`DenoisingModule` and :class:`GenerativeModule`.
+        **kwargs: see :class:`DenoisingGenerator`, :class:`DenoisingModule` and :class:`GenerativeModule`.
 
     Raises:
         InputError: if a value is out of range, or a conditional model is to use optimal transport.

@@ -17,16 +17,17 @@ from torch import Tensor
 from lightning_gen.diffusion.inversion import invert
 from lightning_gen.diffusion.likelihood import START, TOLERANCE, flow_log_prob
 from lightning_gen.diffusion.processes import Denoise
-from lightning_gen.models.diffusion.denoising import SAMPLING_BATCH, DenoisingModule
+from lightning_gen.models.diffusion.denoising import SAMPLING_BATCH
+from lightning_gen.models.diffusion.generation import DenoisingGenerator
 from lightning_gen.noise import uniform
 from lightning_gen.types import Images, Labels, Latents, RandomSource
 
 
-class ProbabilityFlowModule(DenoisingModule):
+class ProbabilityFlowModule(DenoisingGenerator):
     """Base class of diffusion models and flows.
 
     Args:
-        **kwargs: see :class:`DenoisingModule`.
+        **kwargs: see :class:`DenoisingGenerator` and :class:`DenoisingModule`.
 
     Attributes:
         density: whether ``log_prob`` is a density of real numbers, not a probability of image levels.

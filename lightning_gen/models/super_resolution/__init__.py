@@ -1,0 +1,1 @@
+"""Super-resolution: larger images from small ones."""
