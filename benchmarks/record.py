@@ -20,7 +20,7 @@ import torch
 
 from lightning_gen.callbacks.grids import SampleGrid
 from lightning_gen.cli import main
-from lightning_gen.cli.scoring import dataset_of
+from lightning_gen.cli.checkpoint_data import dataset_of
 from lightning_gen.images import grid, row_pairs, save_png, to_float, to_uint8
 from lightning_gen.models.checkpoint import find_checkpoint, load_model
 from lightning_gen.types import ImageGenerator, TwoPlayers

@@ -19,8 +19,8 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
+from lightning_gen.cli.checkpoint_data import dataset_of
 from lightning_gen.cli.devices import resolve_device
-from lightning_gen.cli.scoring import dataset_of
 from lightning_gen.evaluation import Band, classifier_splits, make_extractor, score_samples
 from lightning_gen.models.checkpoint import find_checkpoint, load_model
 from lightning_gen.types import SamplingOptions

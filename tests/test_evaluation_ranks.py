@@ -12,7 +12,7 @@ import torch.multiprocessing as mp
 
 from lightning_gen.distributed import scoring_group
 from lightning_gen.errors import InputError
-from lightning_gen.evaluation import score_samples, scoring
+from lightning_gen.evaluation import comparison, score_samples
 from tests.test_evaluation import Generator, Linear, digit_sets
 
 TIMEOUT = 3
@@ -32,13 +32,13 @@ def work(rank: int, folder: Path) -> None:
     while store.add("here", 0) < 2:  # the processes take different times to import
         time.sleep(0.05)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=2, timeout=timedelta(seconds=TIMEOUT))
-    compute = scoring.compute_scores
+    compute = comparison.compute_scores
 
     def slow_compute(*args):
         time.sleep(TIMEOUT + 2)
         return compute(*args)
 
-    scoring.compute_scores = slow_compute
+    comparison.compute_scores = slow_compute
     try:
         (folder / f"{rank}.json").write_text(scored().to_json())
         with scoring_group() as group, pytest.raises(InputError, match="on rank 0"):

@@ -17,7 +17,7 @@ from lightning_gen.callbacks import fidelity as fidelity_module
 from lightning_gen.callbacks.checkpoints import BestCheckpoint
 from lightning_gen.callbacks.fidelity import Fidelity
 from lightning_gen.cli import main
-from lightning_gen.cli import scoring as scoring_module
+from lightning_gen.cli import scoring_options as scoring_module
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation import choose_extractor
 from lightning_gen.images import save_png

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from lightning_gen.checks import check_at_least
+from lightning_gen.cli.checkpoint_data import dataset_of
 from lightning_gen.cli.devices import resolve_device
 from lightning_gen.cli.generation import set_sampling
 from lightning_gen.cli.parsing import parse_options
 from lightning_gen.cli.runs import run_folder_of
-from lightning_gen.cli.scoring import dataset_of
 from lightning_gen.errors import InputError
 from lightning_gen.inference import isolated_inference
 from lightning_gen.inspection import Findings, Subject

@@ -196,6 +196,10 @@ class ScoreCard:
             comparisons=compare_with_bands(scores, first.bands, first.num_generated, first.num_reference),
         )
 
+    def protocol_of(self, metrics: Sequence[str] | None) -> str:
+        """The name of the protocol of the first of these metrics; without any, that of the card's first score."""
+        return self.protocol[metrics[0]] if metrics else next(iter(self.protocol.values()))
+
     def to_json(self) -> str:
         """The card's fields as JSON."""
         return json.dumps(asdict(self), indent=2, allow_nan=False) + "\n"

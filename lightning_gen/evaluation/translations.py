@@ -113,6 +113,8 @@ def score_translations(
     if not can_convert(channels, inputs[:1].shape[1]):
         reduced, with_baseline = [], False
     labels = targets.labels if inputs.labels is None and pairs.paired else inputs.labels
+    if not (metrics or pairs.paired or reduced or extractor):
+        raise InputError(f"nothing is scored: {targets.name} is not paired with the inputs, and no metric is requested")
     device = model_device(model)
 
     def compare(indices: range, given: StoredImages, images: Translations) -> ScoredBatch:
