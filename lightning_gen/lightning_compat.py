@@ -1,11 +1,12 @@
-"""All uses of private APIs of PyTorch Lightning, each with the version in which it was read and the reason.
+"""All uses of private APIs of PyTorch Lightning and of PyTorch's DDP, each with its version and the reason.
 
 Overridden private methods of Lightning's command line are in ``cli/training.py``; uses of wandb are in ``loggers.py``.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
-from pytorch_lightning import Trainer
+from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.core.optimizer import LightningOptimizer, do_nothing_closure
 from pytorch_lightning.loggers import WandbLogger
@@ -22,6 +23,19 @@ def exclude_from_global_step(optimizer: LightningOptimizer) -> None:
         optimizer: an optimizer as returned by ``LightningModule.optimizers()``.
     """
     optimizer._on_before_step = optimizer._on_after_step = do_nothing_closure
+
+
+def exclude_from_broadcast(model: LightningModule, buffers: Sequence[str]) -> None:
+    """Exclude buffers from DistributedDataParallel, which overwrites all buffers with rank 0's before every step.
+
+    PyTorch 2.6, nn/parallel/distributed.py: ``_ddp_params_and_buffers_to_ignore``, read from the wrapped module.
+    Reason: the option ``broadcast_buffers`` holds for all buffers or for none, and belongs to the strategy.
+
+    Args:
+        model: the model that the strategy wraps.
+        buffers: names of its buffers that each rank keeps for itself.
+    """
+    vars(model)["_ddp_params_and_buffers_to_ignore"] = list(buffers)
 
 
 def logging_step(trainer: Trainer) -> int:

@@ -31,6 +31,9 @@ from lightning_gen.models.gans.unrolled_gan import UnrolledGAN
 from lightning_gen.models.gans.wgan import WGAN
 from lightning_gen.models.gans.wgan_gp import WGANGP
 from lightning_gen.models.super_resolution.srresnet import SRResNet
+from lightning_gen.models.translation.cut import CUT
+from lightning_gen.models.translation.cyclegan import CycleGAN
+from lightning_gen.models.translation.pix2pix import Pix2Pix
 from tests.helpers import loader
 
 
@@ -308,5 +311,59 @@ CASES = [
         tiny={"width": 4, "blocks": 1},
         sides=(8, 28, 64, 100, 128),
         scale=2,
+    ),
+    Case(
+        Pix2Pix,
+        terms=PLAYERS | {"l1"},
+        configs=("pix2pix_mnist_edges", "pix2pix_bsds", "pix2pix_facades", "pix2pix_maps"),
+        variants=(
+            {"ema_half_life": 50.0, "input_shape": (3, 16, 16), "loss": "least_squares", "halvings": 2},
+            {
+                "norm": "batch",
+                "discriminator_norm": "batch",
+                "dropout": 0.5,
+                "upsampling": "transposed",
+                "test_mode": "train",
+                "accumulate": 2,
+            },
+        ),
+        tiny={"width": 4, "discriminator_width": 4},
+        scale=1,
+    ),
+    Case(
+        CycleGAN,
+        terms=PLAYERS | {"cycle", "identity"},
+        configs=("cyclegan_digits_inverted", "cyclegan_mnist_strokes", "cyclegan_horse2zebra"),
+        variants=(
+            {"ema_half_life": 50.0, "pool_size": 5},
+            {
+                "pool_size": 50,
+                "norm": "batch",
+                "discriminator_norm": "spectral",
+                "upsampling": "transposed",
+                "lr_schedule": "linear",
+                "decay_start": 0.5,
+                "n_critic": 2,
+                "loss": "non_saturating",
+            },
+        ),
+        tiny={"width": 4, "blocks": 1, "downsamplings": 1, "discriminator_width": 4},
+        scale=1,
+        per_rank=("image_pool.images", "input_pool.images"),
+    ),
+    Case(
+        CUT,
+        terms=PLAYERS | {"nce"},
+        configs=("cut_mnist_strokes", "cut_horse2zebra"),
+        variants=({"ema_half_life": 50.0, "blocks": 2}, {"mode": "fastcut", "clip": 1.0, "antialias": False}),
+        tiny={
+            "width": 4,
+            "blocks": 1,
+            "downsamplings": 1,
+            "discriminator_width": 4,
+            "patch_features": 8,
+            "num_patches": 16,
+        },
+        scale=1,
     ),
 ]

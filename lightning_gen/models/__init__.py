@@ -29,9 +29,13 @@ from lightning_gen.models.gans.unrolled_gan import UnrolledGAN
 from lightning_gen.models.gans.wgan import WGAN
 from lightning_gen.models.gans.wgan_gp import WGANGP
 from lightning_gen.models.super_resolution.srresnet import SRResNet
+from lightning_gen.models.translation.cut import CUT
+from lightning_gen.models.translation.cyclegan import CycleGAN
+from lightning_gen.models.translation.pix2pix import Pix2Pix
 
 __all__ = [
     "ACGAN",
+    "CUT",
     "DCGAN",
     "DDPM",
     "EDM",
@@ -51,8 +55,10 @@ __all__ = [
     "ConditionalGAN",
     "ConditionalVAE",
     "ConsistencyModel",
+    "CycleGAN",
     "DenoisingAutoencoder",
     "FlowMatching",
+    "Pix2Pix",
     "ProjectionGAN",
     "SRResNet",
     "UnrolledGAN",

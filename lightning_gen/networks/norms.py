@@ -12,7 +12,7 @@ value is estimated by one power iteration per forward pass (algorithm 1):
     W_SN = W / sigma(W),    sigma(W) = max_h |W h| / |h| ~ u^T W v
 """
 
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -23,6 +23,23 @@ from torch.nn.utils.parametrizations import _SpectralNorm
 from lightning_gen.types import Classes
 
 Module = TypeVar("Module", bound=nn.Module)
+MapNorm = Literal["none", "instance", "batch"]
+
+
+def make_norm(kind: MapNorm, channels: int) -> nn.Module:
+    """A normalisation of feature maps.
+
+    Args:
+        kind: ``instance``: each map of each image to mean 0 and variance 1, without learned parameters (Ulyanov et al.
+            2016, https://arxiv.org/abs/1607.08022); ``batch``: BatchNorm; ``none``: the identity.
+        channels: number of channels.
+
+    Returns:
+        The layer.
+    """
+    if kind == "instance":
+        return nn.InstanceNorm2d(channels)
+    return nn.BatchNorm2d(channels) if kind == "batch" else nn.Identity()
 
 
 class ConditionalBatchNorm(nn.Module):

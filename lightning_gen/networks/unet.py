@@ -20,7 +20,7 @@ from lightning_gen.networks.conditioning import Condition, NoiseClassEmbedding, 
 from lightning_gen.types import Classes, Images, ImageShape
 
 Maps = Float[Tensor, "batch width map_height map_width"]
-UpsampledMaps = Float[Tensor, "batch width 2*map_height 2*map_width"]
+UpsampledMaps = Float[Tensor, "batch out_channels 2*map_height 2*map_width"]
 OutputMaps = Float[Tensor, "batch out_channels map_height map_width"]
 PerChannel = Float[Tensor, "batch channels"]
 MAX_GROUPS, MIN_GROUP_CHANNELS, HEAD_CHANNELS = 32, 4, 64
@@ -138,13 +138,16 @@ class Upsample(nn.Sequential):
     convolution with stride 2 and a 4 x 4 kernel of summed taps, which needs 4 / 9 of the multiplications.
 
     Args:
-        channels: number of channels.
+        in_channels: number of input channels.
+        out_channels: number of output channels; None: as many.
+        bias: whether the convolution has a bias.
     """
 
     tap_sums: Tensor
 
-    def __init__(self, channels: int) -> None:
-        super().__init__(nn.Upsample(scale_factor=2), nn.Conv2d(channels, channels, 3, padding=1))
+    def __init__(self, in_channels: int, out_channels: int | None = None, bias: bool = True) -> None:
+        convolution = nn.Conv2d(in_channels, out_channels or in_channels, 3, padding=1, bias=bias)
+        super().__init__(nn.Upsample(scale_factor=2), convolution)
         side = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 0.0], [1.0, 1.0, 0.0, 0.0]])
         self.register_buffer("tap_sums", torch.kron(side, side), persistent=False)
 
