@@ -87,13 +87,43 @@ def images_of(read: Callable[..., Domains], options: ReadOptions) -> Splits:
     return read(options, partners=False).images
 
 
-def check_sizes(inputs: Source, images: Source, scale: int) -> None:
+def files_by_stem(root: Path, names: list[str]) -> dict[str, list[str]] | None:
+    """Sort the files of folders ``A`` and ``B`` by their paths up to the ending.
+
+    Args:
+        root: where the files are, for messages.
+        names: all files.
+
+    Returns:
+        The files of each domain, partner by partner; None where there are no such folders.
+
+    Raises:
+        InputError: for a file without a partner.
+    """
+    depth = common_depth(names)
+    parts = {name: PurePosixPath(name).parts[depth:] for name in names}
+    if {path[0] for path in parts.values() if len(path) > 1} != {"A", "B"}:
+        return None
+    stems = {
+        domain: {
+            name: PurePosixPath(*path[1:]).with_suffix("").as_posix()
+            for name, path in parts.items()
+            if path[0] == domain
+        }
+        for domain in "AB"
+    }
+    _check_partners(root, "the folder", stems["A"], stems["B"])
+    return {domain: sorted(part, key=part.__getitem__) for domain, part in stems.items()}
+
+
+def check_sizes(inputs: Source, images: Source, scale: int, cut: bool = False) -> None:
     """Check that images are ``scale`` times as large as their partners.
 
     Args:
         inputs: the smaller images.
         images: as many, in the same order.
         scale: value of ``data.scale``.
+        cut: whether images may be up to ``scale - 1`` pixels larger.
 
     Raises:
         InputError: for the first pair of other sizes.
@@ -101,7 +131,7 @@ def check_sizes(inputs: Source, images: Source, scale: int) -> None:
     if isinstance(inputs, HalfSource):  # both halves of an image have one size
         return
     for index, ((h, w), (height, width)) in enumerate(zip(image_sizes(inputs), image_sizes(images), strict=True)):
-        if (h * scale, w * scale) == (height, width):
+        if (h * scale, w * scale) == (height, width) or (cut and (h, w) == (height // scale, width // scale)):
             continue
         ratio = height // h
         common = ratio > 0 and (h * ratio, w * ratio) == (height, width)
