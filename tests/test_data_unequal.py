@@ -42,6 +42,8 @@ def test_images_are_cut_to_multiples_of_the_scale(photographs, scale):
             expected = KINDS["bicubic"].derive_stored(pairs.images[index : index + 1], scale).numpy()[0]
             assert np.array_equal(one(pairs.inputs, index), expected)
             assert expected.shape == (3, height // scale, width // scale)
+        assert isinstance(pairs.images, UnequalImageSet)
+        assert pairs.images.sizes == [(height // scale * scale, width // scale * scale) for height, width in SIZES]
 
 
 def test_images_of_one_size_are_read_together_and_others_are_not(photographs):
@@ -97,7 +99,7 @@ def test_side_by_side(tmp_path):
 
 
 def test_what_is_refused(photographs, tmp_path):
-    with pytest.raises(InputError, match="set data.scale to 2"):
+    with pytest.raises(InputError, match=r"set data\.scale to 2"):
         folder_pairs(photographs, "bicubic")
     with pytest.raises(InputError, match="must be one of bicubic"):
         folder_pairs(photographs, "sketch")

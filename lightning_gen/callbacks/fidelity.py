@@ -23,6 +23,7 @@ from lightning_gen.evaluation import (
     check_metrics,
     choose_extractor,
     classifier_splits,
+    differ_in_size,
     make_extractor,
     needs_of,
     protocol_name,
@@ -40,7 +41,6 @@ from lightning_gen.types import (
     PairSource,
     Reconstructor,
     Translator,
-    UnequalImageSet,
 )
 
 Scored = ImageGenerator | Translator | Reconstructor
@@ -208,7 +208,7 @@ class Fidelity(pl.Callback):
         if val is None or train is None:
             raise InputError(f"{type(pl_module).__name__} makes images from images; set data.inputs")
         fewest = max((METRICS[name].min_images for name in self.metrics), default=1)
-        is_unequal = any(isinstance(part, UnequalImageSet) for part in val[:2])
+        is_unequal = differ_in_size(val)
         return train if is_unequal or min(len(val.inputs), len(val.images)) < fewest else val
 
     def score(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, float]:

@@ -5,12 +5,11 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from lightning_gen import data as datasets
 from lightning_gen.cli.checkpoint_data import dataset_of
 from lightning_gen.cli.checks import check_likelihood
 from lightning_gen.cli.generation import DEFAULT_SAMPLING, progress_bar, set_sampling
 from lightning_gen.cli.scoring_options import ModelOptions, ScoringOptions
-from lightning_gen.data import ImageData, folder_set
+from lightning_gen.data import ImageData, folder_pairs, folder_set
 from lightning_gen.distributed import rank_and_world_size
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation import (
@@ -18,6 +17,7 @@ from lightning_gen.evaluation import (
     MAX_SAMPLES,
     ScoreCard,
     check_likelihood_metrics,
+    differ_in_size,
     needs_of,
     score_likelihood,
     score_reconstructions,
@@ -37,7 +37,6 @@ from lightning_gen.types import (
     PairSource,
     Reconstructor,
     Translator,
-    UnequalImageSet,
 )
 
 
@@ -79,7 +78,7 @@ def score_checkpoint(
         if options.reference is None:
             pairs = data.pair_set(options.split or "test") if isinstance(data, PairSource) else None
         else:
-            pairs = read_pairs(options.reference, model.input_shape, model.image_shape, kind)
+            pairs = read_pairs(options.reference, model.input_shape, model.image_shape, kind, direction)
         if pairs is None:
             raise InputError(f"{name} makes images from images, and the checkpoint's data has no inputs")
         described = kind if direction == "AtoB" else f"{kind or 'stored'}, {direction}"
@@ -161,7 +160,7 @@ def translation_card(
     Raises:
         InputError: when a metric is undefined for the images, or several draws of a model without noise are requested.
     """
-    if any(isinstance(part, UnequalImageSet) for part in pairs[:2]):
+    if differ_in_size(pairs):
         extractor, metrics = None, () if scoring.requested is None else scoring.image_metrics
     else:
         extractor, metrics = scoring.extractor_of_pairs(data, options.back)
@@ -189,10 +188,16 @@ def translation_card(
     return ScoreCard.mean_of(drawn)
 
 
-def read_pairs(path: Path, input_shape: ImageShape, image_shape: ImageShape, kind: str | None) -> PairSet:
+def read_pairs(
+    path: Path, input_shape: ImageShape, image_shape: ImageShape, kind: str | None, direction: str
+) -> PairSet:
     """Read a folder of pairs, or of images from which inputs of a kind are computed, for a model of these shapes."""
     (input_channels, input_height, _), (channels, height, _) = input_shape, image_shape
-    return datasets.folder_pairs(path, kind, height // input_height, input_channels, channels)
+    if direction == "BtoA":
+        pairs = folder_pairs(path, kind, None, input_channels, channels)
+        return PairSet(pairs.images, pairs.inputs, pairs.paired)
+    scale = height // input_height
+    return folder_pairs(path, kind, scale if scale > 1 else None, channels, input_channels)
 
 
 def with_selection(card: ScoreCard, checkpoint: Path) -> ScoreCard:

@@ -5,7 +5,7 @@ multiples of the scale, and inputs are computed from the result.
 """
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from hashlib import blake2b
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from lightning_gen.data.decode import Framing, decode_image
+from lightning_gen.data.decode import Framing, decode_image, upright_size
 from lightning_gen.data.domains import HalfSource, check_sizes, files_by_stem
 from lightning_gen.data.files import image_names, open_tree
 from lightning_gen.data.inputs import check_input_options, find_kind
@@ -48,6 +48,11 @@ class UnequalImages:
     def __len__(self) -> int:
         return len(self.source)
 
+    @cached_property
+    def sizes(self) -> list[tuple[int, int]]:
+        """(height, width) of each image after the cut; only the files' headers are decoded."""
+        return [self._size(index) for index in range(len(self))]
+
     def __getitem__(self, index: slice | IndexArray) -> StoredImages:
         """Decode images of one size; an :class:`InputError` is raised where sizes differ or a file is damaged."""
         images = [self._decode(int(position)) for position in np.arange(len(self))[index]]
@@ -55,13 +60,23 @@ class UnequalImages:
             raise InputError(f"images of {self.name} differ in size; read them one at a time")
         return torch.stack(images) if images else torch.empty(0, self.channels, 0, 0, dtype=torch.uint8)
 
+    def _size(self, index: int) -> tuple[int, int]:
+        try:
+            with self.source.open(index) as file:
+                height, width = upright_size(file)
+        except Exception as error:  # decoders raise many types
+            raise self._damaged(index, error) from None
+        return height // self.multiple * self.multiple, width // self.multiple * self.multiple
+
+    def _damaged(self, index: int, error: Exception) -> InputError:
+        return InputError(f"{self.source.location(index)} cannot be decoded ({error}); repair or remove it")
+
     def _decode(self, index: int) -> UInt8[Tensor, "channels height width"]:
         try:
             with self.source.open(index) as file:
                 image = torch.from_numpy(np.array(decode_image(file, Framing(self.channels, None))))
         except Exception as error:  # decoders raise many types
-            location = self.source.location(index)
-            raise InputError(f"{location} cannot be decoded ({error}); repair or remove it") from None
+            raise self._damaged(index, error) from None
         height, width = (side // self.multiple * self.multiple for side in image.shape[1:])
         if not height or not width:
             raise InputError(f"{self.source.location(index)} is smaller than the scale {self.multiple}; remove it")
@@ -69,7 +84,11 @@ class UnequalImages:
 
 
 def folder_pairs(
-    path: str | Path, kind: str | None = None, scale: int | None = None, channels: int | None = None
+    path: str | Path,
+    kind: str | None = None,
+    scale: int | None = None,
+    channels: int | None = None,
+    input_channels: int | None = None,
 ) -> PairSet:
     """The images of a folder or zip archive at their own sizes, with their inputs.
 
@@ -80,6 +99,7 @@ def folder_pairs(
         scale: number of times that the images are as high and wide as the inputs. Images are cut to multiples of it.
             Needed by the kinds that have one; None otherwise: 1.
         channels: 1 or 3, of the images; None: 1 where all of them are grey, else 3.
+        input_channels: 1 or 3, of stored inputs; None: as for ``channels``.
 
     Returns:
         The pairs, in the order of the files' names. Sets are read one image at a time, or several of one size.
@@ -102,7 +122,7 @@ def folder_pairs(
     if files := files_by_stem(path, names):
         stored = {domain: FileSource(f"{title}-{domain}/all", tree, files[domain], None) for domain in "AB"}
     check_sizes(stored["A"], stored["B"], multiple, cut=True)
-    return PairSet(_unequal(stored["A"], path, None), _unequal(stored["B"], path, channels, multiple), True)
+    return PairSet(_unequal(stored["A"], path, input_channels), _unequal(stored["B"], path, channels, multiple), True)
 
 
 def _unequal(source: FileSource, path: Path, channels: int | None, multiple: int = 1) -> UnequalImages:

@@ -24,6 +24,7 @@ from lightning_gen.evaluation.metrics import (
     check_metrics,
     needs_of,
 )
+from lightning_gen.evaluation.pairs import differ_in_size
 from lightning_gen.evaluation.scoring import (
     MAX_SAMPLES,
     UniformNoise,
@@ -56,6 +57,7 @@ __all__ = [
     "classifier_file",
     "classifier_splits",
     "describe_sampling",
+    "differ_in_size",
     "make_extractor",
     "needs_of",
     "protocol_name",

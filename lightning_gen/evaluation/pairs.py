@@ -19,7 +19,7 @@ from lightning_gen.evaluation.extractor import Extractor
 from lightning_gen.evaluation.lpips import WANTED, Lpips
 from lightning_gen.evaluation.metrics import PAIR_METRICS, check_metrics
 from lightning_gen.losses.image_quality import LUMA_WEIGHTS, crop_border
-from lightning_gen.types import ImageSet, StoredImages, UnequalImageSet
+from lightning_gen.types import ImageSet, PairSet, StoredImages, UnequalImageSet
 
 Targets = UInt8[Tensor, "batch target_channels target_height target_width"]
 
@@ -123,6 +123,11 @@ def take(images: ImageSet, indices: Sequence[int]) -> StoredImages:
     if len(indices) == 1:
         return images[indices[0] : indices[0] + 1]
     return images[np.asarray(indices, dtype=np.int64)]
+
+
+def differ_in_size(pairs: PairSet) -> bool:
+    """Whether the inputs or the targets of pairs are images of several sizes, which have no feature statistics."""
+    return any(isinstance(part, UnequalImageSet) and len({*part.sizes}) > 1 for part in (pairs.inputs, pairs.images))
 
 
 def smallest_side(images: ImageSet) -> int:

@@ -24,7 +24,14 @@ from lightning_gen.evaluation.extractor import Extractor
 from lightning_gen.evaluation.facts import describe_sampling, model_facts
 from lightning_gen.evaluation.lpips import Lpips
 from lightning_gen.evaluation.metrics import check_metrics
-from lightning_gen.evaluation.pairs import PairScores, check_pair_metrics, labels_at, smallest_side, take
+from lightning_gen.evaluation.pairs import (
+    PairScores,
+    check_pair_metrics,
+    differ_in_size,
+    labels_at,
+    smallest_side,
+    take,
+)
 from lightning_gen.images import to_float
 from lightning_gen.inference import isolated_inference, model_device
 from lightning_gen.noise import image_generators, mix_seed
@@ -37,7 +44,6 @@ from lightning_gen.types import (
     StoredImages,
     Translator,
     TwoWayTranslator,
-    UnequalImageSet,
 )
 
 Translations = UInt8[Tensor, "batch target_channels target_height target_width"]
@@ -100,7 +106,7 @@ def score_translations(
     """
     inputs, targets = (pairs.images, pairs.inputs) if back else (pairs.inputs, pairs.images)
     translate = translation_function(model, back)
-    is_unequal = any(isinstance(part, UnequalImageSet) for part in pairs[:2])
+    is_unequal = differ_in_size(pairs)
     extractor = None if is_unequal else extractor
     num = len(inputs) if num_samples is None else min(num_samples, len(inputs))
     if pairs.paired:
