@@ -9,7 +9,7 @@ import pytest
 from lightning_gen.data import folder_pairs
 from lightning_gen.data.inputs import KINDS
 from lightning_gen.errors import InputError
-from lightning_gen.types import ImageSet, PairSet
+from lightning_gen.types import ImageSet, PairSet, UnequalImageSet
 from tests.image_files import random_pixels, save_image, write_zip
 
 SIZES = [(13, 18), (8, 8), (21, 9)]
