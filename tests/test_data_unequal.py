@@ -97,7 +97,7 @@ def test_side_by_side(tmp_path):
 
 
 def test_what_is_refused(photographs, tmp_path):
-    with pytest.raises(InputError, match="set data.scale to 2"):
+    with pytest.raises(InputError, match=r"set data\.scale to 2"):
         folder_pairs(photographs, "bicubic")
     with pytest.raises(InputError, match="must be one of bicubic"):
         folder_pairs(photographs, "sketch")
