@@ -27,7 +27,7 @@ def place(tmp_path_factory) -> Path:
         (["--model.wdth=3"], ["wdth"]),
         (["--trainer.max_epoch=3"], ["max_epoch"]),
         (["--model.width=wide"], ["width", "wide"]),
-        (["--model.lr_schedule=cosine"], ["lr_schedule", "constant", "linear", "cosine"]),
+        (["--model.lr_schedule=sawtooth"], ["lr_schedule", "constant", "linear", "cosine", "step", "sawtooth"]),
         (["--model.n_critic=0"], ["n_critic", "at least 1"]),
         (["--data.name=imagenet"], ["name", "imagenet", "digits"]),
         (["--data.image_size=7"], ["8 to 128", "7 x 7"]),

@@ -32,23 +32,25 @@ class InputKind:
 
     Attributes:
         name: value of ``data.inputs``.
-        function: the function f of images in [-1, 1] and of the scale.
+        function: the function f of images in [-1, 1] and of the scale; None: the inputs are random, and the loader
+            computes them image by image (see :mod:`lightning_gen.data.degradation`).
         channels: number of channels of the result; None: as many as the image has.
         scaled: whether the result is ``data.scale`` times smaller than the image, on each side.
     """
 
     name: str
-    function: Callable[[Images, int], Inputs]
+    function: Callable[[Images, int], Inputs] | None
     channels: int | None = None
     scaled: bool = False
 
     def derive(self, images: Images, scale: int = 1) -> Inputs:
         """Compute 8-bit inputs from images in [-1, 1], on their device."""
+        assert self.function is not None
         return to_float(to_uint8(self.function(images, scale)))
 
     def derive_stored(self, images: StoredImages, scale: int = 1) -> StoredInputs:
         """Compute stored inputs from stored images: the inputs of :meth:`derive`, as uint8."""
-        return to_uint8(self.function(to_float(images), scale))
+        return to_uint8(self.derive(to_float(images), scale))
 
 
 def grey(images: Images, scale: int = 1) -> Inputs:
@@ -95,6 +97,7 @@ _RECORDS = (
     InputKind("inverted", inverted),
     InputKind("masked", masked),
     InputKind("dilated", dilated),
+    InputKind("degraded", None, scaled=True),
 )
 KINDS = {record.name: record for record in _RECORDS}
 

@@ -13,6 +13,7 @@ are of almost equal size, without a small last one. Nothing is padded.
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -22,7 +23,8 @@ from jaxtyping import Bool, Int64, UInt8
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
-from lightning_gen.data.crops import Crop, Crops, centre_crop, crop_at
+from lightning_gen.data.crops import Crop, Crops, centre_crop, crop_at, flip_and_rotate
+from lightning_gen.data.degradation import degrade_batch, image_seeds
 from lightning_gen.data.stacking import stack_channels
 from lightning_gen.errors import InputError
 from lightning_gen.noise import mix_seed
@@ -150,6 +152,19 @@ class BatchOrder:
         return batch * num_used // num_batches, (batch + 1) * num_used // num_batches
 
 
+@dataclass(frozen=True)
+class Degradation:
+    """Random degradation of the images of a batch to inputs.
+
+    Attributes:
+        scale: number of times that the inputs are smaller.
+        seed: seed of training; None: each image is degraded by its index in the split, always alike.
+    """
+
+    scale: int
+    seed: int | None
+
+
 class BatchLoader:
     """Iterates over the batches of an order, and resumes at the exact batch from its ``state_dict``.
 
@@ -172,6 +187,8 @@ class BatchLoader:
         partners: whether input i is the partner of image i. Otherwise inputs have an order of their own.
         rotate_seed: seed of random quarter turns; None: no turns.
         crop: the square that is cut out of each image; None: the whole image.
+        degradation: degrades the images, or those of ``inputs``, to inputs after they are cropped, flipped and turned;
+            a batch is computed in threads while the one before is trained on. None: no degradation.
     """
 
     def __init__(
@@ -187,6 +204,7 @@ class BatchLoader:
         partners: bool = True,
         rotate_seed: int | None = None,
         crop: Crop | None = None,
+        degradation: Degradation | None = None,
     ):
         self.images = images
         self.labels = None if labels is None else torch.from_numpy(labels)
@@ -196,7 +214,7 @@ class BatchLoader:
             self.part_indices = None if self.part_indices is None else self.part_indices.to(images.device)
         self.sampler, self.batch_sampler = order, None  # Lightning reads both
         self.flip_seed, self.binarize_seed = flip_seed, binarize_seed
-        self.rotate_seed, self.crop = rotate_seed, crop
+        self.rotate_seed, self.crop, self.degradation = rotate_seed, crop, degradation
         self.key: str = key if inputs is None else f"{key} {inputs.key}"
         self.inputs, self.partners = inputs, partners
         self._next_batch = 0
@@ -213,11 +231,18 @@ class BatchLoader:
         if inputs is not None:
             num_inputs = len(inputs.images)
             input_permutation = inputs._place(permutation if self.partners else order.input_permutation(num_inputs))
-        for batch in range(start, len(self)):
-            self._next_batch = batch + 1
-            stored = self._gather(batch, order.batch_indices(permutation, batch))
+
+        def gather(batch: int) -> StoredBatch:
+            index = order.batch_indices(permutation, batch)
+            stored = self._gather(batch, index)
             if inputs is not None:
-                stored = stored._replace(inputs=inputs._gather(batch, order.batch_indices(input_permutation, batch)))
+                index = order.batch_indices(input_permutation, batch)
+                stored = stored._replace(inputs=inputs._gather(batch, index))
+            return stored if self.degradation is None else self._degrade(self.degradation, batch, index, stored)
+
+        batches = map(gather, range(start, len(self)))
+        for batch, stored in enumerate(batches if self.degradation is None else _one_ahead(batches), start):
+            self._next_batch = batch + 1
             yield stored
         self._next_batch = 0
 
@@ -266,6 +291,19 @@ class BatchLoader:
             turns=None if self.rotate_seed is None else self._sample_turns(self.rotate_seed, batch, len(images)),
         )
 
+    def _degrade(
+        self, degradation: Degradation, batch: int, index: Int64[Tensor, " batch"], stored: StoredBatch
+    ) -> StoredBatch:
+        """Crop, flip and turn the images here instead of on the device, and degrade them."""
+        images = flip_and_rotate(stored.images, stored.flips, stored.turns)
+        others = stored.inputs
+        given = images if others is None else flip_and_rotate(others.images, others.flips, others.turns)
+        seeds = image_seeds(index.cpu().numpy())
+        if degradation.seed is not None:
+            seeds = [mix_seed(self._batch_seed(degradation.seed, "degraded", batch), i) for i in range(len(index))]
+        inputs = StoredBatch(degrade_batch(given, degradation.scale, seeds))
+        return stored._replace(images=images, flips=None, turns=None, inputs=inputs)
+
     def _cut(self, crop: Crop, batch: int, images: StoredImages) -> Crops:
         if crop.seed is None:
             return centre_crop(images, crop.size, crop.unit)
@@ -281,3 +319,12 @@ class BatchLoader:
 
     def _batch_seed(self, seed: int, purpose: str, batch: int) -> int:
         return mix_seed(seed, purpose, self.sampler.epoch, self.sampler.rank, batch)
+
+
+def _one_ahead(batches: Iterator[StoredBatch]) -> Iterator[StoredBatch]:
+    """Compute each batch in a thread while the one before is used."""
+    with ThreadPoolExecutor(1) as pool:
+        pending = pool.submit(next, batches, None)
+        while (stored := pending.result()) is not None:
+            pending = pool.submit(next, batches, None)
+            yield stored

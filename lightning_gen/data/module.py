@@ -19,7 +19,7 @@ from lightning_gen.data.datasets import DatasetInfo, DatasetName, find_dataset
 from lightning_gen.data.decode import Framing
 from lightning_gen.data.domains import check_sizes
 from lightning_gen.data.inputs import Direction, InputKind, InputName, check_divides, check_input_options, find_kind
-from lightning_gen.data.loader import BatchLoader, BatchOrder, StoredBatch
+from lightning_gen.data.loader import BatchLoader, BatchOrder, Degradation, StoredBatch
 from lightning_gen.data.packing import OnCorrupt, PackedImages, derived_folder, pack, scan_source
 from lightning_gen.data.sources import IndexArray, Source
 from lightning_gen.data.splits import (
@@ -34,7 +34,7 @@ from lightning_gen.data.splits import (
 )
 from lightning_gen.data.stacking import StackedImages, sample_stacked_images
 from lightning_gen.data.tiles import tile_source
-from lightning_gen.data.views import MappedImages, map_images
+from lightning_gen.data.views import derived_set, map_images
 from lightning_gen.errors import InputError
 from lightning_gen.images import to_float
 from lightning_gen.noise import mix_seed
@@ -88,9 +88,12 @@ class ImageData(LightningDataModule):
             anomalies).
         inputs: for models that make images from images, how inputs are computed from the images, after crop and flip:
             ``bicubic`` (MATLAB's imresize, ``scale`` times smaller), ``grey`` (luma), ``edges`` (white outlines of the
-            bright regions), ``inverted``, ``masked`` (without a centred square of half the side) or ``dilated`` (thick
-            strokes). Default: the other domain of ``pairs`` and ``domains``; no inputs of other data.
-        scale: number of times that the images are as high and wide as the inputs; needed by ``bicubic``. Default: 1.
+            bright regions), ``inverted``, ``masked`` (without a centred square of half the side), ``dilated`` (thick
+            strokes) or ``degraded`` (Real-ESRGAN's random blur, noise and JPEG, ``scale`` times smaller, on the CPU;
+            the same for an image at each time in val and test). Default: the other domain of ``pairs`` and
+            ``domains``; no inputs of other data.
+        scale: number of times that the images are as high and wide as the inputs; needed by ``bicubic`` and
+            ``degraded``. Default: 1.
         direction: which domain is the inputs and which the images: ``AtoB`` or ``BtoA``. Computed images are A, and
             those of the dataset B.
         paired: whether each training image comes with its partner. If false, a fixed half of the training images gives
@@ -167,6 +170,8 @@ class ImageData(LightningDataModule):
         check_divides(scale, image_size=image_size or info.image_size, load_size=load_size, tile=tile)
         if binarize is not None and stored:
             raise InputError(f"data.binarize is {binarize}, and {name} has inputs of its own; leave out binarize")
+        if binarize == "dynamic" and inputs == "degraded":
+            raise InputError("data.binarize is dynamic and data.inputs is degraded; set data.binarize to static")
         if binarize == "dynamic" and paired is False:
             raise InputError("data.binarize is dynamic and data.paired is false; set data.binarize to static")
         self.paired = paired if paired is not None else info.partners if stored else inputs is not None
@@ -244,7 +249,7 @@ class ImageData(LightningDataModule):
             raise InputError(f"split is {split!r}; it must be one of {', '.join(SPLITS)}")
         images = self._image_sets[split]
         if self._kind is not None and self.direction == "BtoA":
-            return self._derived_set(self._kind, images)
+            return derived_set(self._kind, images, self.scale)
         return images
 
     def pair_set(self, split: str) -> PairSet | None:
@@ -267,7 +272,7 @@ class ImageData(LightningDataModule):
         if split in self._input_packed:
             inputs = self._cropped(self._input_packed[split], self._input_crop_size)
         if self._kind is not None and self.direction == "AtoB":
-            inputs = self._derived_set(self._kind, inputs)
+            inputs = derived_set(self._kind, inputs, self.scale)
         return PairSet(inputs, images, self._partners(split))
 
     def prepare_data(self) -> None:
@@ -296,7 +301,7 @@ class ImageData(LightningDataModule):
     def on_after_batch_transfer(self, batch: StoredBatch, dataloader_idx: int) -> Batch:
         """Flip, binarise and convert a batch, and compute inputs, on its device and in the Trainer's precision."""
         images, inputs = _to_images(batch), None if batch.inputs is None else _to_images(batch.inputs)
-        if self._kind is not None:
+        if self._kind is not None and self._kind.function is not None:
             given = images if inputs is None else inputs
             if self.direction == "AtoB":
                 inputs = self._kind.derive(given, self.scale)
@@ -332,6 +337,7 @@ class ImageData(LightningDataModule):
                 **self._augmentation(input_seed if augment else None, self._input_crop_size),
             ),
             partners=self._partners(split),
+            degradation=self._degradation(self.seed if augment else None),
             **self._augmentation(self.seed if augment else None, size),
         )
 
@@ -342,6 +348,11 @@ class ImageData(LightningDataModule):
             "rotate_seed": seed if self.rotate else None,
             "crop": Crop(size, seed, self._crop_unit(size)) if self.load_size or self.tile else None,
         }
+
+    def _degradation(self, seed: int | None) -> Degradation | None:
+        """How the loader degrades images; None if it does not."""
+        degrades = self._kind is not None and self._kind.function is None
+        return Degradation(self.scale, seed) if degrades else None
 
     def _cropped(self, images: PackedImages, size: int) -> ImageSet:
         """The centre crops of an image set, where images are decoded larger than they are served."""
@@ -386,11 +397,6 @@ class ImageData(LightningDataModule):
         """(channels, height, width) of what is computed from the images of the dataset."""
         channels, height, width = self._dataset_shape
         return (kind.channels or channels, height // self.scale, width // self.scale)
-
-    def _derived_set(self, kind: InputKind, images: ImageSet) -> MappedImages:
-        """What is computed from an image set."""
-        suffix = f"{kind.name}{self.scale}" if kind.scaled else kind.name
-        return map_images(images, partial(kind.derive_stored, scale=self.scale), suffix)
 
     @cached_property
     def _channels_and_classes(self) -> tuple[int, int]:

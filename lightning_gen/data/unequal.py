@@ -5,7 +5,7 @@ multiples of the scale, and inputs are computed from the result.
 """
 
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from lightning_gen.data.files import image_names, open_tree
 from lightning_gen.data.inputs import check_input_options, find_kind
 from lightning_gen.data.packing import derived_folder, scan_source
 from lightning_gen.data.sources import FileSource, IndexArray
-from lightning_gen.data.views import map_images
+from lightning_gen.data.views import derived_set
 from lightning_gen.errors import InputError
 from lightning_gen.types import PairSet, StoredImages
 
@@ -114,8 +114,7 @@ def folder_pairs(
     names, multiple = image_names(tree), scale or 1
     if record is not None:
         images = _unequal(FileSource(f"{title}/all", tree, names, None), path, channels, multiple)
-        suffix = f"{record.name}{multiple}" if record.scaled else record.name
-        return PairSet(map_images(images, partial(record.derive_stored, scale=multiple), suffix), images, True)
+        return PairSet(derived_set(record, images, multiple), images, True)
     stored: dict[str, FileSource] = {
         domain: HalfSource(f"{title}-{domain}/all", tree, names, None, domain == "B") for domain in "AB"
     }

@@ -2,8 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 
+from lightning_gen.data.degradation import DegradedImages
+from lightning_gen.data.inputs import InputKind
 from lightning_gen.data.sources import IndexArray
 from lightning_gen.types import ImageSet, StoredImages
 
@@ -45,6 +48,24 @@ def map_images(base: ImageSet, function: Callable[[StoredImages], StoredImages],
         The image set.
     """
     return MappedImages(mapped_name(base.name, suffix), mapped_key(base.key, suffix), base.labels, base, function)
+
+
+def derived_set(kind: InputKind, images: ImageSet, scale: int) -> ImageSet:
+    """The inputs of a kind that are computed from an image set, when they are read.
+
+    Args:
+        kind: how inputs are computed.
+        images: the images.
+        scale: number of times that the inputs are smaller, for a kind that has a scale.
+
+    Returns:
+        The inputs, with the labels of their images.
+    """
+    suffix = f"{kind.name}{scale}" if kind.scaled else kind.name
+    if kind.function is None:
+        name, key = mapped_name(images.name, suffix), mapped_key(images.key, suffix)
+        return DegradedImages(name, key, images.labels, images, scale)
+    return map_images(images, partial(kind.derive_stored, scale=scale), suffix)
 
 
 def mapped_name(name: str, suffix: str) -> str:
