@@ -1,10 +1,13 @@
 """``inspect translate``: the rows of its picture, its numbers against their definitions, and its errors."""
 
+import json
+
 import pytest
 import torch
 from torch import nn
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
+from lightning_gen.cli import main
 from lightning_gen.data import ImageData
 from lightning_gen.errors import InputError
 from lightning_gen.inspection import Subject
@@ -13,9 +16,11 @@ from lightning_gen.models.autoencoders.autoencoder import Autoencoder
 from lightning_gen.models.translation.sr3 import SR3
 from lightning_gen.noise import randn
 from lightning_gen.types import PairSet, SamplingOptions
+from tests.helpers import trainer
 from tests.test_translation_grid import Stored, enlarged
 
 NUM, SIDE, GAP = 5, 48, 8  # an enlarged image and the gap behind it
+TINY = {"width": 4, "multipliers": (1, 2), "blocks": 1, "attention": ()}
 
 
 class PairData(ImageData):
@@ -118,7 +123,7 @@ def test_draws_depend_on_the_seed_and_not_on_the_batches():
 
 
 def test_sr3_draws_with_its_options_of_sampling():
-    model = SR3(image_shape=(3, 16, 16), input_shape=(1, 8, 8), width=4, multipliers=(1, 2), blocks=1, attention=())
+    model = SR3(image_shape=(3, 16, 16), input_shape=(1, 8, 8), **TINY)
     model.sampling = SamplingOptions(sampler="ancestral", steps=2)
     found = translate(Subject(model, PairData()), num=2, draws=3)
     assert "ancestral, 2 steps" in found.summary[0]
@@ -142,3 +147,16 @@ def test_bad_input_is_one_clear_line(model, options, words):
 def test_data_without_inputs_is_refused():
     with pytest.raises(InputError, match=r"has no inputs to translate; set data\.inputs"):
         translate(Subject(OneWay(), ImageData("digits")))
+
+
+def test_the_command_leaves_a_picture_and_numbers(tmp_path, capsys):
+    data = ImageData("digits", root=str(tmp_path / "data"), inputs="bicubic", scale=2)
+    fit = trainer(limit_train_batches=1, limit_val_batches=0)
+    fit.fit(SR3(image_shape=data.image_shape, input_shape=data.input_shape, **TINY), data)
+    fit.save_checkpoint(checkpoint := tmp_path / "run" / "checkpoints" / "last.ckpt")
+    words = ["inspect", "--ckpt", str(checkpoint), "translate", "--num=3", "--draws=2", "--steps=2", "--device=cpu"]
+    assert main([*words, f"--out={tmp_path / 'out'}"]) == 0
+    numbers = json.loads((tmp_path / "out" / "last_translate.json").read_text())
+    assert (numbers["num"], numbers["draws"], len(numbers["std"])) == (3, 2, 3)
+    assert (tmp_path / "out" / "last_translate.png").exists()
+    assert "dpm_solver, 2 steps" in capsys.readouterr().out
