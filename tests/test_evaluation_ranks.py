@@ -12,8 +12,10 @@ import torch.multiprocessing as mp
 
 from lightning_gen.distributed import scoring_group
 from lightning_gen.errors import InputError
-from lightning_gen.evaluation import comparison, score_samples
-from tests.test_evaluation import Generator, Linear, digit_sets
+from lightning_gen.evaluation import comparison, score_samples, score_translations
+from lightning_gen.noise import randn
+from lightning_gen.types import PairSet
+from tests.test_evaluation import Generator, Images, Linear, digit_sets
 
 TIMEOUT = 3
 
@@ -24,6 +26,21 @@ def scored():
     train, test = digit_sets()
     metrics = ("fid", "isc", "prc", "modes", "copies")
     return score_samples(model, train, Linear(), metrics=metrics, num_samples=1003, batch_size=64, held_out=test)
+
+
+class Noisy(torch.nn.Module):
+    """Adds noise to every image."""
+
+    def translate(self, inputs, *, generator=None):
+        return inputs * 0.5 + 0.1 * randn(len(inputs), 1, 1, 1, generator=generator)
+
+    input_shape, needs_pairs, context = (1, 8, 8), True, 0
+
+
+def translated():
+    train, _ = digit_sets()
+    pairs = PairSet(Images("inputs/train", train.images[:203]), Images("targets/train", 255 - train.images[:203]), True)
+    return score_translations(Noisy(), pairs, Linear(), batch_size=64, seed=2)
 
 
 def work(rank: int, folder: Path) -> None:
@@ -41,6 +58,8 @@ def work(rank: int, folder: Path) -> None:
     comparison.compute_scores = slow_compute
     try:
         (folder / f"{rank}.json").write_text(scored().to_json())
+        comparison.compute_scores = compute
+        (folder / f"translations{rank}.json").write_text(translated().to_json())
         with scoring_group() as group, pytest.raises(InputError, match="on rank 0"):
             group.on_first_rank(lambda: fail(rank))
         dist.barrier()
@@ -62,3 +81,9 @@ def test_two_ranks_give_the_scores_of_one(tmp_path, monkeypatch):
     alone = scored()
     assert cards[0]["num_generated"] == alone.num_generated == 1003
     assert cards[0]["scores"] == pytest.approx(alone.scores, rel=1e-6)
+    cards = [json.loads((tmp_path / f"translations{rank}.json").read_text()) for rank in range(2)]
+    alone = translated()
+    assert cards[0] == cards[1]
+    assert cards[0]["seed"] == alone.seed == 2
+    assert cards[0]["scores"] == pytest.approx(alone.scores, rel=1e-6)
+    assert cards[0]["baselines"]["copy"] == pytest.approx(alone.baselines["copy"], rel=1e-6)

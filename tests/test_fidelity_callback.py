@@ -11,7 +11,8 @@ from torch import nn
 
 from lightning_gen.callbacks.fidelity import Fidelity
 from lightning_gen.errors import InputError
-from tests.test_evaluation import Generator, digit_sets
+from lightning_gen.types import PairSet
+from tests.test_evaluation import Generator, Images, digit_sets
 
 
 class Model(pl.LightningModule):
@@ -75,7 +76,7 @@ class Data(pl.LightningDataModule):
         return torch.utils.data.DataLoader(images, batch_size=64, shuffle=True)
 
 
-def fit(folder, model, *callbacks, logger=False, **options):
+def fit(folder, model, *callbacks, logger=False, data=None, **options):
     pl.seed_everything(1, verbose=False)
     trainer = pl.Trainer(
         accelerator="cpu",
@@ -90,7 +91,7 @@ def fit(folder, model, *callbacks, logger=False, **options):
     )
     torch.manual_seed(2)
     model = model()
-    trainer.fit(model, Data())
+    trainer.fit(model, data or Data())
     return trainer, model
 
 
@@ -145,3 +146,75 @@ def test_bad_options_are_refused_before_training(tmp_path):
         Fidelity(metrics=("FID",))
     with pytest.raises(InputError, match="no file"):
         fit(tmp_path, Model, Fidelity(features="inception", inception_weights=tmp_path / "none.pth"))
+
+
+class Translation(pl.LightningModule):
+    """Translates inverted digits by a scale and an offset of the pixels."""
+
+    input_shape = image_shape = (1, 8, 8)
+    needs_pairs, context, scale = True, 0, 1
+
+    def __init__(self):
+        super().__init__()
+        self.line = nn.Linear(1, 1)
+
+    def translate(self, inputs, *, generator=None):
+        return self.line(inputs[..., None])[..., 0].clamp(-1, 1)
+
+    def training_step(self, batch, _):
+        return (self.translate(-batch) - batch).square().mean()
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters(), lr=1e-2)
+
+
+class PairData(Data):
+    """The digits and their negatives; the val split has ``num_val`` images."""
+
+    def __init__(self, num_val=100, paired=True):
+        super().__init__()
+        val = self.sets["test"]
+        self.sets["val"] = Images("digits/val", val.images[:num_val], val.labels[:num_val])
+        self.paired = paired
+
+    def pair_set(self, split):
+        images = self.sets[split]
+        return PairSet(Images(f"inverted/{split}", 255 - images.images, images.labels), images, self.paired)
+
+
+def test_translations_of_the_val_split_are_scored_and_can_be_monitored(tmp_path):
+    fidelity = Fidelity()
+    best = ModelCheckpoint(tmp_path / "checkpoints", monitor="fidelity/psnr", mode="max")
+    trainer, _ = fit(tmp_path, Translation, fidelity, best, data=PairData(), max_epochs=2)
+    card = fidelity.last_card
+    assert (card.subject, card.reference, card.num_generated) == ("translations", "digits/val", 100)
+    logged = {"fidelity/tfid100_val_classifier", "fidelity/fid", "fidelity/tpsnr100_val", "fidelity/psnr"}
+    assert logged <= set(trainer.callback_metrics)
+    assert {"label_kept", "psnr"} <= set(card.scores)
+    cards = [json.loads(path.read_text()) for path in sorted((tmp_path / "evaluation").iterdir())]
+    assert cards[0]["baselines"] == cards[1]["baselines"]
+    assert set(cards[0]["baselines"]) == {"copy"}
+    assert float(best.best_model_score) == pytest.approx(max(card["scores"]["psnr"] for card in cards), rel=1e-5)
+
+
+def test_translations_of_the_train_split_are_scored_where_val_is_too_small(tmp_path):
+    fidelity = Fidelity(num_samples=50)
+    fit(tmp_path, Translation, fidelity, data=PairData(num_val=1), max_epochs=1)
+    assert fidelity.last_card.reference == "digits/train"
+    assert fidelity.last_card.num_generated == 50
+
+
+def test_pairs_are_scored_without_an_extractor(tmp_path, monkeypatch):
+    monkeypatch.setattr("lightning_gen.callbacks.fidelity.choose_extractor", lambda *_: None)
+    fidelity = Fidelity()
+    trainer, _ = fit(tmp_path, Translation, fidelity, data=PairData(), max_epochs=1)
+    assert fidelity.last_card.extractor is None
+    assert "fidelity/psnr" in trainer.callback_metrics
+    assert "fidelity/fid" not in trainer.callback_metrics
+    with pytest.warns(UserWarning, match="the model is not scored"):
+        fit(tmp_path, Translation, fidelity, data=PairData(paired=False), max_epochs=1)
+
+
+def test_a_translator_needs_inputs(tmp_path):
+    with pytest.raises(InputError, match="makes images from images"):
+        fit(tmp_path, Translation, Fidelity(), max_epochs=1)
