@@ -16,8 +16,8 @@ Vectors = Float[Tensor, "_ features"]
 Statistics = Mapping[str, npt.NDArray[np.generic]]
 """Mean ``mu`` (width) and covariance ``sigma`` (width, width) of features."""
 Scores = dict[str, float]
-Direction = Literal["higher", "lower"] | None
-"""Which values of a score are better; None for a spread."""
+Direction = Literal["higher", "lower", "one"] | None
+"""Which values of a score are better: higher ones, lower ones or those nearest to one; None for a spread."""
 Need = Literal[
     "features",  # feature vectors of the generated and the reference images
     "statistics",  # mean and covariance of the features of both

@@ -49,7 +49,16 @@ from lightning_gen.evaluation.metric_record import (
     Statistics,
     Vectors,
 )
-from lightning_gen.losses.image_quality import SSIM_MIN_SIDE, SSIM_WINDOW, mse, psnr, psnr_y, ssim, ssim_y
+from lightning_gen.losses.image_quality import (
+    SSIM_MIN_SIDE,
+    SSIM_WINDOW,
+    mse,
+    psnr,
+    psnr_y,
+    ssim,
+    ssim_y,
+    variation_ratio,
+)
 
 ISC_SPLITS = 10
 KID_SUBSET = 1000
@@ -300,6 +309,14 @@ RECORDS: tuple[Metric[Any], ...] = (
         compute=mean_of("mean_ssim", "ssim"),
         per_image=lambda images, targets: ssim(images, targets, "valid"),
         min_side=SSIM_WINDOW,
+    ),
+    Metric(
+        "tv_ratio",
+        needs=frozenset({"targets"}),
+        scores={"tv_ratio": "one", "tv_ratio_sem": None},
+        compute=mean_of("tv_ratio"),
+        per_image=variation_ratio,
+        min_side=2,
     ),
     Metric(
         "psnr_y",

@@ -29,6 +29,8 @@ MAX_PSNR = 100.0
 """Upper limit of PSNR in dB, which is infinite for identical images."""
 MIN_MSE = 1e-10
 """The mean squared error at ``MAX_PSNR``."""
+MIN_VARIATION = 1e-4
+"""The smallest total variation that an image's is divided by."""
 SSIM_MIN_SIDE = 6
 """The smallest height and width for which the window of SSIM can be padded."""
 SSIM_WINDOW = 11
@@ -93,6 +95,28 @@ def ssim(
     similarity = structural_similarity_index_measure(x, y, data_range=1.0, reduction="none")
     assert isinstance(similarity, Tensor)
     return similarity.reshape(-1)  # torchmetrics returns a scalar for one pair, a vector for several
+
+
+def total_variation(images: FloatOrStored) -> Float64[Tensor, " batch"]:
+    """Total variation of each image scaled to [0, 1]: mean |x[i + 1] - x[i]| over rows plus the same over columns.
+
+    Args:
+        images: floats in [-1, 1], or uint8, with at least two rows and columns.
+
+    Returns:
+        One value per image, in float64: 0 for a constant image, at most 2.
+    """
+    unit = images.double() / (2 if images.is_floating_point() else 255)
+    return sum((unit.diff(dim=axis).abs().flatten(1).mean(1) for axis in (-2, -1)), unit.new_zeros(len(unit)))
+
+
+def variation_ratio(images: FloatOrStored, targets: FloatOrStored) -> Float64[Tensor, " batch"]:
+    """Total variation of each image, divided by that of its target.
+
+    It is below 1 for images that are blurred and above 1 for images with more contrast or noise than their targets. An
+    image is compared with a target that is almost constant as if the latter had a total variation of ``MIN_VARIATION``.
+    """
+    return total_variation(images) / total_variation(targets).clamp(min=MIN_VARIATION)
 
 
 def luma(images: FloatOrStored) -> Float64[Tensor, "batch 1 height width"]:
