@@ -270,7 +270,9 @@ def test_every_config_takes_a_step(name, place):
         f"--data.image_size={data['image_size']}",
         f"--data.channels={3 if data.get('name') in ('cifar10', 'celeba', 'stacked_mnist') else 1}",
     ]
-    options += [f"--model.{key}={json.dumps(value)}" for key, value in case.tiny.items()]
+    options += ["--data.tile=null"] if "tile" in data else []
+    tiny = {key: value if isinstance(value, str) else json.dumps(value) for key, value in case.tiny.items()}
+    options += [f"--model.{key}={value}" for key, value in tiny.items()]
     code = fit(
         place, "--data.name=digits", "--data.batch_size=8", "--trainer.fast_dev_run=true", *options, config=str(path)
     )
