@@ -301,7 +301,11 @@ def test_weights_of_losses_are_on_the_card_and_baselines_in_its_table(tmp_path):
     console = Console(record=True, width=250)
     console.print(card.table())
     text = " ".join(console.export_text().split())
-    missing = [word for word in ("copy", "tpsnr30_test", "identity_weight 5", "edges", "30 of 30 of a/test") if word not in text]
+    missing = [
+        word
+        for word in ("copy", "tpsnr30_test", "identity_weight 5", "edges", "30 of 30 of a/test")
+        if word not in text
+    ]
     assert not missing, text
     card.save(tmp_path / "card.json")
     assert json.loads((tmp_path / "card.json").read_text())["baselines"]["copy"]["psnr"] == 100
