@@ -2,6 +2,8 @@
 
 python benchmarks/record.py --run runs/dcgan_digits --page gans --seconds 143
 python benchmarks/record.py --run runs/edm_digits --page diffusion --draws 3 --options "--steps 18"
+python benchmarks/record.py --run runs/srresnet_bsds --page super_resolution --name srresnet_bsds_set5 --no_picture \
+    --config srresnet_bsds --metrics psnr_y --options "--reference /data/Set5" --shown "--reference DIR/Set5"
 
 The record is docs/results/<page>/<name>.json: the commands, the commit, the CPU seconds of training, the watchdog's
 reports and the score card. The picture is docs/images/<name>.png, enlarged to 512 pixels or more.
@@ -15,15 +17,18 @@ import shlex
 import subprocess
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 
 from lightning_gen.callbacks.grids import SampleGrid
+from lightning_gen.callbacks.translations import TranslationGrid
 from lightning_gen.cli import main
 from lightning_gen.cli.checkpoint_data import dataset_of
 from lightning_gen.images import grid, row_pairs, save_png, to_float, to_uint8
+from lightning_gen.inference import isolated_inference
 from lightning_gen.models.checkpoint import find_checkpoint, load_model
-from lightning_gen.types import ImageGenerator, TwoPlayers
+from lightning_gen.types import ImageGenerator, IterativeModel, Translator, TwoPlayers
 
 ROOT = Path(__file__).parent.parent
 MIN_WIDTH = 512
@@ -38,7 +43,8 @@ def run():
     parser.add_argument("--config", help="name of the configuration; the record's name by default")
     parser.add_argument("--overrides", default="", help="further options of the training command")
     parser.add_argument("--options", default="", help="further options of evaluate")
-    parser.add_argument("--metrics", nargs="+", default=["fid", "prc"])
+    parser.add_argument("--shown", help="the options of evaluate as the record shows them; as they are by default")
+    parser.add_argument("--metrics", nargs="*", default=["fid", "prc"])
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--seconds", type=float, help="CPU seconds of the training, with its scores and pictures")
     parser.add_argument("--no_picture", action="store_true", help="for photographs' reconstructions and failed runs")
@@ -70,16 +76,17 @@ def run():
 
 def score(checkpoint, name, options):
     """The score card of a checkpoint, and the command that makes it, with the name of the record as that of the run."""
-    arguments = ["--metrics", *options.metrics, *shlex.split(options.options)]
-    if isinstance(load_model(checkpoint), ImageGenerator):
+    arguments = ["--metrics", *options.metrics] if options.metrics else []
+    if isinstance(load_model(checkpoint), ImageGenerator | IterativeModel):
         arguments += ["--draws", str(options.draws)]
+    given, shown = ([*arguments, *shlex.split(text)] for text in (options.options, options.shown or options.options))
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "card.json"
-        if main(["evaluate", "--ckpt", str(checkpoint), *arguments, "--out", str(out)]):
+        if main(["evaluate", "--ckpt", str(checkpoint), *given, "--out", str(out)]):
             raise SystemExit(f"{checkpoint} was not scored")
         card = json.loads(out.read_text())
     card["checkpoint"] = f"runs/{name}/checkpoints/{checkpoint.name}"
-    return card, shlex.join(["python", "evaluate.py", "--ckpt", card["checkpoint"], *arguments])
+    return card, shlex.join(["python", "evaluate.py", "--ckpt", card["checkpoint"], *shown])
 
 
 def reports(folder):
@@ -89,11 +96,16 @@ def reports(folder):
 
 
 def picture(checkpoint):
-    """Samples, or test images above their reconstructions."""
+    """Samples, or validation inputs above their translations, or test images above their reconstructions."""
     model = load_model(checkpoint)
     if isinstance(model, ImageGenerator):
         return SampleGrid().draw(None, model)
-    images = dataset_of(checkpoint, None).image_set("test")
+    data = dataset_of(checkpoint, None)
+    if isinstance(model, Translator):
+        plugin = SimpleNamespace(convert_input=lambda batch: batch)
+        with isolated_inference(model, 0):
+            return TranslationGrid().draw(SimpleNamespace(datamodule=data, precision_plugin=plugin), model)
+    images = data.image_set("test")
     real = images[: 4 * COLUMNS]
     labels = None if images.labels is None else torch.from_numpy(images.labels[: 4 * COLUMNS])
     return grid(row_pairs(real, to_uint8(model.reconstruct(to_float(real), labels=labels)), COLUMNS), COLUMNS)
