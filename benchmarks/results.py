@@ -224,6 +224,16 @@ def seconds_column(records, key):
     return "" if seconds is None else f"{seconds:,.0f}"
 
 
+def baseline_column(name):
+    """A column function that shows a score of the card's baseline, such as bicubic interpolation."""
+
+    def cell(records, key):
+        [scores] = records.records[key]["card"]["baselines"].values()
+        return number(scores[name]) if name in scores else ""
+
+    return cell
+
+
 def share_column(name):
     """A column function that shows a share in per cent."""
 
@@ -265,6 +275,15 @@ COLUMNS = {
     "mse": ("MSE", score_column("mse")),
     "psnr": ("PSNR, dB", score_column("psnr")),
     "ssim": ("SSIM", score_column("ssim")),
+    "psnr_baseline": ("baseline's PSNR, dB", baseline_column("psnr")),
+    "psnr_y": ("PSNR-Y, dB", score_column("psnr_y")),
+    "psnr_y_baseline": ("bicubic's PSNR-Y, dB", baseline_column("psnr_y")),
+    "ssim_y": ("SSIM-Y", score_column("ssim_y")),
+    "ssim_y_baseline": ("bicubic's SSIM-Y", baseline_column("ssim_y")),
+    "tv_ratio": ("total variation / target's", score_column("tv_ratio")),
+    "consistency": ("consistency", score_column("consistency")),
+    "label_kept": ("label kept", share_column("label_kept")),
+    "fid_baseline": ("baseline's FID", baseline_column("fid")),
     "nll": ("NLL, nats", score_column("nll")),
     "images": ("images seen", lambda records, key: records.fact(key, "images_seen")),
     "seconds": ("CPU seconds", seconds_column),
