@@ -301,7 +301,7 @@ TRANSLATOR, UNPAIRED = (f"--model=tests.toy_translator.Toy{name}Translator" for 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([TRANSLATOR], "the model makes images from images, and the data has no inputs; set data.inputs"),
+        ([TRANSLATOR], "ToyTranslator makes images from images, and the data has no inputs; set data.inputs"),
         (
             ["--model=Autoencoder", "--data.inputs=grey"],
             "Autoencoder makes no images from images, and the data has inputs; leave out",

@@ -1,8 +1,12 @@
 """Checks of a model together with its data, which neither of them can make alone."""
 
+from pydoc import locate
+
 from lightning_gen.data import ImageData
+from lightning_gen.data.datasets import find_dataset
 from lightning_gen.errors import InputError
-from lightning_gen.types import ImageShape, LikelihoodModel, Translator
+from lightning_gen.models.translator import ImageTranslation
+from lightning_gen.types import LikelihoodModel, Translator
 
 
 def check_likelihood(model: object, data: ImageData) -> None:
@@ -22,11 +26,23 @@ def check_likelihood(model: object, data: ImageData) -> None:
         )
 
 
-def required_input_shape(input_shape: ImageShape | None) -> ImageShape:
-    """The shape of the data's inputs for a model that has such an argument; None raises an :class:`InputError`."""
-    if input_shape is None:
-        raise InputError("the model makes images from images, and the data has no inputs; set data.inputs")
-    return input_shape
+def check_has_inputs(class_path: str, inputs: str | None, dataset: str) -> None:
+    """Check that the data has inputs if a model makes images from images, before either is created.
+
+    Args:
+        class_path: import path of the model's class.
+        inputs: value of ``data.inputs``.
+        dataset: value of ``data.name``.
+
+    Raises:
+        InputError: if the model has no inputs.
+    """
+    model_class = locate(class_path)
+    has_inputs = inputs is not None or find_dataset(dataset).read_domains is not None
+    if isinstance(model_class, type) and issubclass(model_class, ImageTranslation) and not has_inputs:
+        raise InputError(
+            f"{model_class.__name__} makes images from images, and the data has no inputs; set data.inputs"
+        )
 
 
 def check_inputs(model: object, data: ImageData) -> None:
@@ -41,7 +57,6 @@ def check_inputs(model: object, data: ImageData) -> None:
     """
     name = type(model).__name__
     if isinstance(model, Translator):
-        required_input_shape(data.input_shape)
         if model.needs_pairs and not data.paired:
             raise InputError(f"{name} is trained on pairs, and the data is unpaired; set data.paired to true")
     elif data.input_shape is not None:

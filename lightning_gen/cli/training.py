@@ -22,7 +22,7 @@ from lightning_gen.callbacks.grids import ReconstructionGrid, SampleGrid
 from lightning_gen.callbacks.interpolation import InterpolationStrip
 from lightning_gen.callbacks.translations import TranslationGrid
 from lightning_gen.callbacks.watchdog import Watchdog
-from lightning_gen.cli.checks import check_inputs, check_likelihood, required_input_shape
+from lightning_gen.cli.checks import check_has_inputs, check_inputs, check_likelihood
 from lightning_gen.cli.parsing import model_error
 from lightning_gen.cli.perceptual import set_classifier
 from lightning_gen.cli.run_summary import print_run_summary
@@ -93,11 +93,8 @@ class TrainingCLI(LightningCLI):
         for key, callback in CALLBACKS.items():
             parser.add_lightning_class_args(callback, key)
         parser.add_class_arguments(WandbRunLogger, "wandb", skip={"run_folder", "name"}, instantiate=False)
-        for name in ("image_shape", "num_classes"):
+        for name in ("image_shape", "num_classes", "input_shape"):
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
-        parser.link_arguments(
-            "data.input_shape", "model.init_args.input_shape", compute_fn=required_input_shape, apply_on="instantiate"
-        )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse the options.
@@ -120,6 +117,7 @@ class TrainingCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Choose and create the run's folder, and find the checkpoint, before anything else is created."""
         config = self.config[self.subcommand]
+        check_has_inputs(config.model.class_path, config.data.inputs, config.data.name)
         config_files = [str(path) for path in config.get("config") or []]
         self.experiment = config.name or (Path(config_files[-1]).stem if config_files else "run")
         runs = Path(config.runs)
