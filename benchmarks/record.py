@@ -3,7 +3,7 @@
 python benchmarks/record.py --run runs/dcgan_digits --page gans --seconds 143
 python benchmarks/record.py --run runs/edm_digits --page diffusion --draws 3 --options "--steps 18"
 python benchmarks/record.py --run runs/srresnet_bsds --page super_resolution --name srresnet_bsds_set5 --no_picture \
-    --config srresnet_bsds --metrics psnr_y --options "--reference /data/Set5" --shown "--reference DIR/Set5"
+    --config srresnet_bsds --metrics --options="--reference /data/Set5" --shown="--reference DIR/Set5"
 
 The record is docs/results/<page>/<name>.json: the commands, the commit, the CPU seconds of training, the watchdog's
 reports and the score card. The picture is docs/images/<name>.png, enlarged to 512 pixels or more.
