@@ -5,11 +5,11 @@ from pathlib import Path, PurePosixPath
 
 from lightning_gen.cli.generation import DEFAULT_SAMPLING
 from lightning_gen.cli.scoring_options import ScoringOptions
-from lightning_gen.data import ImageData, folder_set
+from lightning_gen.data import ImageData, folder_set, unequal_set
 from lightning_gen.data.files import image_names, open_tree
 from lightning_gen.errors import InputError
-from lightning_gen.evaluation import ScoreCard, score_images
-from lightning_gen.types import SamplingOptions
+from lightning_gen.evaluation import ScoreCard, differ_in_size, score_images, smallest_side
+from lightning_gen.types import ImageSet, PairSet, SamplingOptions
 
 
 def score_folder(
@@ -47,29 +47,72 @@ def score_folder(
         raise InputError(f"{scoring.likelihoods[0]} needs a model with a likelihood; name its --ckpt")
     if scale is not None and not paired:
         raise InputError("--scale is the border of the scores of pairs; add --paired, or leave it out")
-    partners = partner_indices(generated, reference) if paired else None
+    if paired:
+        return score_pairs(generated, reference, scoring, image_size=image_size, scale=scale)
     fake, real = folder_set(generated, image_size), folder_set(reference, image_size)
-    data = None
-    if scoring.features == "classifier":
-        data = ImageData("folder", root=str(reference), image_size=int(real[:1].shape[-1]))
-    if partners is None:
-        extractor, metrics = scoring.extractor(data), scoring.image_metrics
-    else:
-        found, metrics = scoring.extractor_of_pairs(data)
-        return score_images(
-            fake,
-            real,
-            found,
-            metrics=metrics,
-            batch_size=scoring.batch_size,
-            band_draws=scoring.band_draws,
-            partners=partners,
-            border=scale,
-            lpips=scoring.lpips(),
-        )
     return score_images(
-        fake, real, extractor, metrics=metrics, batch_size=scoring.batch_size, band_draws=scoring.band_draws
+        fake,
+        real,
+        scoring.extractor(classifier_data(scoring, reference, real)),
+        metrics=scoring.image_metrics,
+        batch_size=scoring.batch_size,
+        band_draws=scoring.band_draws,
     )
+
+
+def score_pairs(
+    generated: Path, reference: Path, scoring: ScoringOptions, *, image_size: int | None, scale: int | None
+) -> ScoreCard:
+    """Score a folder of images against their partners in another. Images of several sizes have no feature metrics.
+
+    Args:
+        generated: the images to score.
+        reference: the real images.
+        scoring: options that apply to checkpoints, too.
+        image_size: height and width to which images are resized; None: their own.
+        scale: scale of super-resolution; None: luma is not compared.
+
+    Returns:
+        The score card, on every process.
+
+    Raises:
+        InputError: when an image has no partner, partners differ in size, or the border covers an image.
+    """
+    partners = partner_indices(generated, reference)
+    fake, real = (read_images(path, image_size) for path in (generated, reference))
+    if scale is not None and (side := smallest_side(real)) <= 2 * scale:
+        raise InputError(
+            f"--scale is {scale}, and borders of {scale} pixels leave nothing of an image of {side} pixels"
+        )
+    if differ_in_size(PairSet(fake, real, True)):
+        extractor, metrics = None, () if scoring.requested is None else scoring.image_metrics
+    else:
+        extractor, metrics = scoring.extractor_of_pairs(classifier_data(scoring, reference, real))
+    return score_images(
+        fake,
+        real,
+        extractor,
+        metrics=metrics,
+        batch_size=scoring.batch_size,
+        band_draws=scoring.band_draws,
+        partners=partners,
+        border=scale,
+        lpips=scoring.lpips(),
+    )
+
+
+def read_images(path: Path, image_size: int | None) -> ImageSet:
+    """The images of a folder or zip at a size; None: their own sizes, which may differ."""
+    if image_size is None and len({*(images := unequal_set(path)).sizes}) > 1:
+        return images
+    return folder_set(path, image_size)
+
+
+def classifier_data(scoring: ScoringOptions, reference: Path, real: ImageSet) -> ImageData | None:
+    """The real images as data that ``classifier`` is trained on; None for another extractor."""
+    if scoring.features != "classifier":
+        return None
+    return ImageData("folder", root=str(reference), image_size=int(real[:1].shape[-1]))
 
 
 def partner_indices(generated: Path, reference: Path) -> list[int]:

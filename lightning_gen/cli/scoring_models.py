@@ -13,6 +13,7 @@ from lightning_gen.data import ImageData, folder_pairs, folder_set
 from lightning_gen.distributed import rank_and_world_size
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation import (
+    AUTO,
     LIKELIHOOD_METRICS,
     MAX_SAMPLES,
     ScoreCard,
@@ -163,7 +164,9 @@ def translation_card(
     if differ_in_size(pairs):
         extractor, metrics = None, () if scoring.requested is None else scoring.image_metrics
     else:
-        extractor, metrics = scoring.extractor_of_pairs(data, options.back)
+        # the dataset's classifier takes images of the dataset's size alone
+        fits = scoring.features != AUTO or tuple(pairs.images[:1].shape[2:]) == data.image_shape[1:]
+        extractor, metrics = scoring.extractor_of_pairs(data if fits else None, options.back)
     lpips = scoring.lpips()
     drawn: list[ScoreCard] = []
     for draw in range(options.draws):

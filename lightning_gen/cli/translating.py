@@ -1,6 +1,5 @@
 """``translate``: apply a model that makes images from images to image files of any size."""
 
-import io
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
@@ -8,7 +7,6 @@ from pathlib import Path, PurePosixPath
 
 import torch
 from jaxtyping import UInt8
-from PIL import Image
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
@@ -16,7 +14,7 @@ from lightning_gen.checks import check_at_least
 from lightning_gen.cli.devices import resolve_device
 from lightning_gen.cli.generation import DEFAULT_SAMPLING, image_bar, reporting, set_sampling
 from lightning_gen.cli.outputs import check_empty
-from lightning_gen.data.decode import decode_with_alpha
+from lightning_gen.data.decode import decode_with_alpha, open_image
 from lightning_gen.data.files import FileTree, open_images
 from lightning_gen.data.packing import OnCorrupt
 from lightning_gen.errors import InputError
@@ -203,7 +201,7 @@ def read_image(tree: FileTree, name: str, channels: int) -> tuple[StoredInputs, 
     Returns:
         A batch of one image, and of its alpha channel if it has one.
     """
-    with Image.open(io.BytesIO(tree.read(name))) as image:
+    with open_image(tree.read(name)) as image:
         pixels, alpha = decode_with_alpha(image, channels)
     return torch.tensor(pixels)[None], None if alpha is None else torch.tensor(alpha)[None]
 

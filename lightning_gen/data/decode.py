@@ -5,11 +5,12 @@ rounded to 8 bits), cropped to a square, and resized with an antialiased bicubic
 already has the target size do not change.
 """
 
+import io
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 EXIF_ORIENTATION = 0x0112
 GREY_MODES = {"1", "L", "LA", "La", "I", "F"}
@@ -32,6 +33,14 @@ class Framing:
     crop: int | None = None
     pad: bool = False
     binarized: bool = False
+
+
+def open_image(data: bytes) -> Image.Image:
+    """Open the content of an image file; pixels are not decoded. A ``ValueError`` is raised for another file."""
+    try:
+        return Image.open(io.BytesIO(data))
+    except UnidentifiedImageError:  # its message names an object in memory
+        raise ValueError("it is not an image") from None
 
 
 def is_colour(image: Image.Image) -> bool:

@@ -6,7 +6,6 @@ valid until the size, inode, modification time or change time of a file differs,
 directory. The operating system updates the change time on every write; a program cannot set it back.
 """
 
-import io
 import json
 import os
 import re
@@ -23,7 +22,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from lightning_gen.cache import atomic
-from lightning_gen.data.decode import is_colour, upright_size
+from lightning_gen.data.decode import is_colour, open_image, upright_size
 from lightning_gen.data.files import FileTree
 
 CHANGE_TIME_RESOLUTION = 2
@@ -159,7 +158,7 @@ class FileSource:
 
     def open(self, index: int) -> Image.Image:
         """Open an image without decoding it."""
-        return Image.open(io.BytesIO(self.tree.read(self.names[index])))
+        return open_image(self.tree.read(self.names[index]))
 
     def location(self, index: int) -> str:
         """The image's path, for messages."""
@@ -201,7 +200,7 @@ class FileSource:
         try:
             data = self.tree.read(self.names[index])
             file_hash = blake2b(data, digest_size=16).digest()
-            with Image.open(io.BytesIO(data)) as image:
+            with open_image(data) as image:
                 return file_hash, is_colour(image), upright_size(image)
         except Exception:  # decoders raise many types; decoding reports the file's name
             return file_hash, False, None

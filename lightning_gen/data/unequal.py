@@ -124,6 +124,24 @@ def folder_pairs(
     return PairSet(_unequal(stored["A"], path, input_channels), _unequal(stored["B"], path, channels, multiple), True)
 
 
+def unequal_set(path: str | Path, channels: int | None = None) -> UnequalImages:
+    """All images of a folder or zip archive at their own sizes.
+
+    Args:
+        path: the folder or archive.
+        channels: 1 or 3; None: 1 where all images are grey, else 3.
+
+    Returns:
+        The images, in the order of the files' names.
+
+    Raises:
+        InputError: when there are no images.
+    """
+    path = Path(path).expanduser()
+    tree = open_tree(path)
+    return _unequal(FileSource(f"{path.resolve().stem}/all", tree, image_names(tree), None), path, channels)
+
+
 def _unequal(source: FileSource, path: Path, channels: int | None, multiple: int = 1) -> UnequalImages:
     scan = scan_source(source, derived_folder(path.parent))
     channels = channels or (3 if scan.colour else 1)

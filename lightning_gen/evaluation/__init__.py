@@ -24,7 +24,7 @@ from lightning_gen.evaluation.metrics import (
     check_metrics,
     needs_of,
 )
-from lightning_gen.evaluation.pairs import differ_in_size
+from lightning_gen.evaluation.pairs import differ_in_size, smallest_side
 from lightning_gen.evaluation.scoring import (
     MAX_SAMPLES,
     UniformNoise,
@@ -66,4 +66,5 @@ __all__ = [
     "score_reconstructions",
     "score_samples",
     "score_translations",
+    "smallest_side",
 ]

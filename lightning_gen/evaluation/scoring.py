@@ -29,7 +29,7 @@ from lightning_gen.evaluation.extractor import Extractor
 from lightning_gen.evaluation.facts import describe_sampling, model_facts, precision
 from lightning_gen.evaluation.lpips import Lpips
 from lightning_gen.evaluation.metrics import check_metrics
-from lightning_gen.evaluation.pairs import PairScores, check_pair_metrics, smallest_side
+from lightning_gen.evaluation.pairs import PairScores, check_pair_metrics, differ_in_size, smallest_side
 from lightning_gen.images import to_float
 from lightning_gen.inference import isolated_inference, model_device
 from lightning_gen.noise import image_generators, mix_seed, randn
@@ -40,6 +40,7 @@ from lightning_gen.types import (
     ImageShape,
     IterativeGenerator,
     Labels,
+    PairSet,
     RandomSource,
     Reconstructor,
 )
@@ -192,6 +193,7 @@ def score_images(
 
     With ``partners``, each image is also compared with its own target: ``psnr`` and ``ssim``, with a ``border``
     also ``psnr_y`` and ``ssim_y``, means over the images. A grey image is compared with an RGB image as R = G = B.
+    Images of unequal size are compared one at a time, and have no feature metrics.
 
     Args:
         generated: the images to score.
@@ -216,6 +218,8 @@ def score_images(
             does not accept the images' shape.
     """
     copy_reference = make_copy_reference(reference, training, held_out)
+    is_unequal = differ_in_size(PairSet(generated, reference, partners is not None))
+    extractor, batch_size = (None, 1) if is_unequal else (extractor, batch_size)
     if partners is None:
         check_metrics(metrics, extractor, len(generated), len(reference), copy_reference)
     else:

@@ -42,7 +42,7 @@ class SuperResolutionGAN(SuperResolution, PerceptualLoss, AdversarialModule[nn.M
             2018, https://arxiv.org/abs/1807.00734), over the images of its rank; otherwise the loss is the
             non-saturating one.
         content: mean absolute (``l1``) or squared (``mse``) error of the pixels in [-1, 1].
-        content_weight: weight w_c.
+        content_weight: weight w_c. A paper's weight of the absolute error in [0, 1] is twice as large.
         perceptual: network of the perceptual loss, see :class:`PerceptualLoss`.
         perceptual_weight: weight w_p; 10 is customary for ``discriminator``.
         adversarial_weight: weight w_a.
