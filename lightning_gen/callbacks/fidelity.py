@@ -134,10 +134,11 @@ class Fidelity(pl.Callback):
                 undefined for what is scored.
         """
         self.last_scored_batch = -1
-        self.extractor, self.is_active, self.baselines = None, False, {}
+        self.is_active, self.baselines = False, {}
         fast_dev_run = getattr(trainer, "fast_dev_run", False)
         if self.features is None or fast_dev_run or not isinstance(pl_module, Scored):
             return
+        self.extractor = None
         source = image_source(trainer)
         reference = source.image_set("train")
         name: str | None = self.features
