@@ -101,6 +101,9 @@ def score_checkpoint(
             check_likelihood(model, data)
             if not metrics and options.sampling != DEFAULT_SAMPLING:
                 raise InputError(f"{likelihoods[0]} does not depend on how images are sampled; leave these options out")
+        if metrics and not from_noise and not isinstance(model, Reconstructor):
+            lacks = "reconstructs no" if options.reconstructions else "neither generates nor reconstructs"
+            raise InputError(f"{name} {lacks} images")
         if metrics:
             extractor = scoring.extractor(data)
             keywords = common | {"metrics": metrics, "num_samples": options.num_samples}
@@ -115,11 +118,9 @@ def score_checkpoint(
                     with progress_bar(model, share_of(options.num_samples, len(real)), show_progress):
                         drawn.append(score_samples(model, real, extractor, seed=options.seed + draw, **keywords))
                 cards.append(ScoreCard.mean_of(drawn))
-            elif isinstance(model, Reconstructor):
-                cards.append(score_reconstructions(model, real, extractor, seed=options.seed, **keywords))
             else:
-                lacks = "reconstructs no" if options.reconstructions else "neither generates nor reconstructs"
-                raise InputError(f"{name} {lacks} images")
+                assert isinstance(model, Reconstructor)
+                cards.append(score_reconstructions(model, real, extractor, seed=options.seed, **keywords))
         if likelihoods:
             assert isinstance(model, LikelihoodModel | DensityModel)
             keywords = common | {"metrics": likelihoods, "num_images": options.num_samples}
