@@ -70,6 +70,9 @@ def score_checkpoint(
         raise InputError("--draws are draws of samples, and none are scored; leave it out")
     if options.back and not translates:
         raise InputError(f"--back is the other direction of a translator, and {name} is none; leave it out")
+    if metrics and not (from_noise or translates or isinstance(model, Reconstructor)):
+        lacks = "reconstructs no" if options.reconstructions else "neither generates nor reconstructs"
+        raise InputError(f"{name} {lacks} images")
     cards: list[ScoreCard] = []
     if translates and isinstance(model, Translator):
         if likelihoods:
@@ -117,9 +120,6 @@ def score_checkpoint(
                 cards.append(ScoreCard.mean_of(drawn))
             elif isinstance(model, Reconstructor):
                 cards.append(score_reconstructions(model, real, extractor, seed=options.seed, **keywords))
-            else:
-                lacks = "reconstructs no" if options.reconstructions else "neither generates nor reconstructs"
-                raise InputError(f"{name} {lacks} images")
         if likelihoods:
             assert isinstance(model, LikelihoodModel | DensityModel)
             keywords = common | {"metrics": likelihoods, "num_images": options.num_samples}
