@@ -108,7 +108,7 @@ def test_partners_of_unequal_sizes_are_compared(tmp_path):
     assert "fid" not in card["scores"]
 
 
-def test_bad_input_is_one_line(upscaler, inversion, tmp_path, capsys):
+def test_bad_input_is_one_line(upscaler, tmp_path, capsys):
     plain = write_images(tmp_path / "plain", ["0.png", "1.png"], shape=(20, 24))
     small = write_images(tmp_path / "small", ["0.png", "1.png"], shape=(10, 12))
     (tmp_path / "empty").mkdir()

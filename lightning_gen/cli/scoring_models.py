@@ -70,6 +70,9 @@ def score_checkpoint(
         raise InputError("--draws are draws of samples, and none are scored; leave it out")
     if options.back and not translates:
         raise InputError(f"--back is the other direction of a translator, and {name} is none; leave it out")
+    if metrics and not (from_noise or translates or isinstance(model, Reconstructor)):
+        lacks = "reconstructs no" if options.reconstructions else "neither generates nor reconstructs"
+        raise InputError(f"{name} {lacks} images")
     cards: list[ScoreCard] = []
     if translates and isinstance(model, Translator):
         if likelihoods:
@@ -101,9 +104,6 @@ def score_checkpoint(
             check_likelihood(model, data)
             if not metrics and options.sampling != DEFAULT_SAMPLING:
                 raise InputError(f"{likelihoods[0]} does not depend on how images are sampled; leave these options out")
-        if metrics and not from_noise and not isinstance(model, Reconstructor):
-            lacks = "reconstructs no" if options.reconstructions else "neither generates nor reconstructs"
-            raise InputError(f"{name} {lacks} images")
         if metrics:
             extractor = scoring.extractor(data)
             keywords = common | {"metrics": metrics, "num_samples": options.num_samples}
@@ -118,8 +118,7 @@ def score_checkpoint(
                     with progress_bar(model, share_of(options.num_samples, len(real)), show_progress):
                         drawn.append(score_samples(model, real, extractor, seed=options.seed + draw, **keywords))
                 cards.append(ScoreCard.mean_of(drawn))
-            else:
-                assert isinstance(model, Reconstructor)
+            elif isinstance(model, Reconstructor):
                 cards.append(score_reconstructions(model, real, extractor, seed=options.seed, **keywords))
         if likelihoods:
             assert isinstance(model, LikelihoodModel | DensityModel)
