@@ -3,7 +3,7 @@
 python benchmarks/record.py --run runs/dcgan_digits --page gans --seconds 143
 python benchmarks/record.py --run runs/edm_digits --page diffusion --draws 3 --options "--steps 18"
 python benchmarks/record.py --run runs/srresnet_bsds --page super_resolution --name srresnet_bsds_set5 --no_picture \
-    --config srresnet_bsds --metrics --options="--reference /data/Set5" --shown="--reference DIR/Set5"
+    --run_name srresnet_bsds --metrics --options="--reference /data/Set5" --shown="--reference DIR/Set5"
 
 The record is docs/results/<page>/<name>.json: the commands, the commit, the CPU seconds of training, the watchdog's
 reports and the score card. The picture is docs/images/<name>.png, enlarged to 512 pixels or more.
@@ -40,6 +40,7 @@ def run():
     parser.add_argument("--run", type=Path, required=True, help="a run's folder, or the folder of a name's runs")
     parser.add_argument("--page", required=True, help="the page of results: gans, autoencoders, diffusion ...")
     parser.add_argument("--name", help="name of the record; the run's name by default")
+    parser.add_argument("--run_name", help="the run's name in the commands; the record's name by default")
     parser.add_argument("--config", help="name of the configuration; the record's name by default")
     parser.add_argument("--overrides", default="", help="further options of the training command")
     parser.add_argument("--options", default="", help="further options of evaluate")
@@ -53,9 +54,10 @@ def run():
     newest = find_checkpoint(options.run, ("last",))
     folder = newest.parent.parent
     name = options.name or folder.parent.name
-    card, evaluation = (None, None) if options.no_score else score(newest, name, options)
-    config = f"configs/{options.config or name}.yaml"
-    renamed = f" --name {name}" if options.config else ""
+    run_name = options.run_name or name
+    card, evaluation = (None, None) if options.no_score else score(newest, run_name, options)
+    config = f"configs/{options.config or run_name}.yaml"
+    renamed = f" --name {run_name}" if options.config else ""
     record = {
         "training": f"python train.py fit --config {config}{renamed} {options.overrides}".strip(),
         "evaluation": evaluation,
