@@ -100,7 +100,8 @@ class Records:
             Markdown.
         """
         keys = [f"{page}/{name}" for name in names]
-        best = self.distinct_best(keys, score)
+        scored = all(score in self.records[key]["card"]["scores"] for key in keys)
+        best = self.distinct_best(keys, score) if scored else None
         lines = [f"| {' | '.join(COLUMNS[column][0] for column in columns)} |", f"|{'---|' * len(columns)}"]
         for key in keys:
             cells = [COLUMNS[column][1](self, key) for column in columns]
