@@ -29,10 +29,9 @@ from torch.nn import functional as F
 
 from lightning_gen.data.decode import decode_with_alpha, is_colour
 from lightning_gen.data.files import image_names, open_tree
+from lightning_gen.images import to_grey
 from lightning_gen.losses.image_quality import crop_border, luma, mse, psnr
 from lightning_gen.resize import bicubic_downscale, bicubic_upscale
-
-LUMA = torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64).view(1, 3, 1, 1)
 
 
 def rounded(images):
@@ -51,7 +50,7 @@ def errors(image, is_grey, scale):
     """The mean squared error of one RGB image, by protocols and by mistakes; ``is_grey``: its file has one channel."""
     height, width = (side - side % scale for side in image.shape[-2:])
     image = image[..., :height, :width]
-    y, full_range = rounded(luma(image)), rounded((image * LUMA).sum(1, keepdim=True))
+    y, full_range = rounded(luma(image)), rounded(to_grey(image.double()))
 
     def error(target, border=scale, downscale=bicubic_downscale, convert=lambda images: images):
         pair = (convert(interpolated(target, scale, downscale)), convert(target))

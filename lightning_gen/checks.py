@@ -5,6 +5,7 @@ hyper-parameters, ``--`` for options of the command line. ``note`` is added to t
 """
 
 import math
+from collections.abc import Collection
 
 from lightning_gen.errors import InputError
 
@@ -60,3 +61,19 @@ def check_fraction(*, prefix: str = "model.", note: str = "", **values: Number) 
     for name, value in values.items():
         if value is not None and not 0 <= value < 1:
             raise InputError(f"{prefix}{name} is {value}; it must be at least 0 and below 1{note}")
+
+
+def check_choice(choices: Collection[str], *, prefix: str = "model.", **values: str | None) -> None:
+    """Check that values are among the choices.
+
+    Args:
+        choices: the valid values.
+        prefix: put before the option's name.
+        **values: values by option name.
+
+    Raises:
+        InputError: for the first other value, with the choices.
+    """
+    for name, value in values.items():
+        if value is not None and value not in choices:
+            raise InputError(f"{prefix}{name} is {value!r}; it must be one of {', '.join(choices)}")

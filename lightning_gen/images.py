@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 from torchvision.io import write_png
@@ -21,6 +21,8 @@ from lightning_gen.types import Images, StoredImages
 
 LEVEL = 2 / 255
 """Difference of two adjacent levels of an 8-bit image in [-1, 1]."""
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in the luma of ITU-R BT.601, full range, which Pillow takes too."""
 
 
 def to_float(images: StoredImages) -> Images:
@@ -31,6 +33,13 @@ def to_float(images: StoredImages) -> Images:
 def to_uint8(images: Images) -> StoredImages:
     """Convert floating-point images to uint8 on the same device, rounding to nearest and clipping to [-1, 1]."""
     return images.float().add(1.0).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def to_grey(images: Float[Tensor, "batch _ height width"]) -> Float[Tensor, "batch 1 height width"]:
+    """Luma of RGB images, 0.299 R + 0.587 G + 0.114 B; grey images do not change."""
+    if images.shape[1] == 1:
+        return images
+    return (images * images.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
 def grid(images: StoredImages, columns: int | None = None) -> UInt8[Tensor, "3 grid_height grid_width"]:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Literal
 
 from torchvision.datasets import CIFAR10, MNIST, FashionMNIST
 
+from lightning_gen.checks import check_choice
 from lightning_gen.data.celeba import read_celeba
 from lightning_gen.data.domains import images_of, read_domains, read_pairs
 from lightning_gen.data.folder import read_folder
 from lightning_gen.data.readers import read_digits, read_torchvision
 from lightning_gen.data.splits import Domains, ReadOptions, Splits
 from lightning_gen.data.stacking import STACKED_SIZES
-from lightning_gen.errors import InputError
 
 IDX_FILES = (
     "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte (unpacked)"
@@ -82,6 +82,16 @@ _MNIST = DatasetInfo(
     folder="MNIST/raw",
     padded=True,
 )
+_PAIRS = DatasetInfo(
+    "pairs",
+    partial(images_of, read_pairs),
+    image_size=256,
+    channels=None,
+    num_classes=0,
+    root_is_dataset=True,
+    read_domains=read_pairs,
+    partners=True,
+)
 _RECORDS = (
     DatasetInfo("digits", read_digits, image_size=16, channels=1, num_classes=10),
     _MNIST,
@@ -111,25 +121,8 @@ _RECORDS = (
         crop=148,
     ),
     DatasetInfo("folder", read_folder, image_size=64, channels=None, num_classes=None, root_is_dataset=True),
-    DatasetInfo(
-        "pairs",
-        partial(images_of, read_pairs),
-        image_size=256,
-        channels=None,
-        num_classes=0,
-        root_is_dataset=True,
-        read_domains=read_pairs,
-        partners=True,
-    ),
-    DatasetInfo(
-        "domains",
-        partial(images_of, read_domains),
-        image_size=256,
-        channels=None,
-        num_classes=0,
-        root_is_dataset=True,
-        read_domains=read_domains,
-    ),
+    _PAIRS,
+    replace(_PAIRS, name="domains", read=partial(images_of, read_domains), read_domains=read_domains, partners=False),
 )
 DATASETS = {record.name: record for record in _RECORDS}
 
@@ -141,6 +134,5 @@ else:
 
 def find_dataset(name: str) -> DatasetInfo:
     """Look up a dataset; an unknown name raises an :class:`InputError` that lists the valid ones."""
-    if name not in DATASETS:
-        raise InputError(f"data.name is {name!r}; it must be one of {', '.join(DATASETS)}")
+    check_choice(DATASETS, prefix="data.", name=name)
     return DATASETS[name]

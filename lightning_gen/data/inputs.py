@@ -10,19 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import UInt8
 from torch import Tensor
 
+from lightning_gen.checks import check_choice
 from lightning_gen.errors import InputError
-from lightning_gen.images import to_float, to_uint8
+from lightning_gen.images import to_float, to_grey, to_uint8
 from lightning_gen.resize import bicubic_downscale
 from lightning_gen.types import Images, Inputs, StoredImages
 
 StoredInputs = UInt8[Tensor, "batch input_channels input_height input_width"]
-LUMA = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue in the luma of ITU-R BT.601, which Pillow takes too."""
 Direction = Literal["AtoB", "BtoA"]
 
 
@@ -54,16 +52,13 @@ class InputKind:
 
 
 def grey(images: Images, scale: int = 1) -> Inputs:
-    """Luma in one channel, 0.299 R + 0.587 G + 0.114 B; grey images do not change."""
-    if images.shape[1] == 1:
-        return images
-    weights = torch.tensor(LUMA, dtype=images.dtype, device=images.device)
-    return (images * weights[:, None, None]).sum(1, keepdim=True)
+    """Luma in one channel; grey images do not change."""
+    return to_grey(images)
 
 
 def edges(images: Images, scale: int = 1) -> Inputs:
     """White outlines on black: the morphological gradient, maximum minus minimum of 3 x 3 pixels, of (luma > 0)."""
-    strokes = (grey(images) > 0).to(images.dtype)
+    strokes = (to_grey(images) > 0).to(images.dtype)
     return 2 * (_max3x3(strokes) + _max3x3(-strokes)) - 1
 
 
@@ -109,8 +104,7 @@ else:
 
 def find_kind(name: str) -> InputKind:
     """Look up a kind of inputs; an unknown name raises an :class:`InputError` that lists the valid ones."""
-    if name not in KINDS:
-        raise InputError(f"data.inputs is {name!r}; it must be one of {', '.join(KINDS)}")
+    check_choice(KINDS, prefix="data.", inputs=name)
     return KINDS[name]
 
 

@@ -12,7 +12,7 @@ import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
-from lightning_gen.checks import check_above, check_at_least, check_fraction
+from lightning_gen.checks import check_above, check_at_least, check_choice, check_fraction
 from lightning_gen.data.binarize import Binarize, binarize_dynamic
 from lightning_gen.data.crops import Crop, centre_crop, check_crop, flip_and_rotate
 from lightning_gen.data.datasets import DatasetInfo, DatasetName, find_dataset
@@ -140,12 +140,14 @@ class ImageData(LightningDataModule):
     ):
         super().__init__()
         info = find_dataset(name)
-        _check_choice("cache", cache, Cache)
-        _check_choice("on_corrupt", on_corrupt, OnCorrupt)
-        _check_choice("val", val, Validation)
-        _check_choice("direction", direction, Direction)
-        if binarize is not None:
-            _check_choice("binarize", binarize, Binarize)
+        for choices, values in (
+            (Cache, {"cache": cache}),
+            (OnCorrupt, {"on_corrupt": on_corrupt}),
+            (Validation, {"val": val}),
+            (Direction, {"direction": direction}),
+            (Binarize, {"binarize": binarize}),
+        ):
+            check_choice(get_args(choices), prefix="data.", **values)
         if channels not in (None, 1, 3):
             raise InputError(f"data.channels is {channels}; it must be 1 (grey) or 3 (RGB)")
         if info.stacked > 1 and channels not in (None, info.channels):
@@ -245,8 +247,7 @@ class ImageData(LightningDataModule):
         Raises:
             InputError: for another split, or when the data is missing or damaged.
         """
-        if split not in SPLITS:
-            raise InputError(f"split is {split!r}; it must be one of {', '.join(SPLITS)}")
+        check_choice(SPLITS, prefix="", split=split)
         images = self._image_sets[split]
         if self._kind is not None and self.direction == "BtoA":
             return derived_set(self._kind, images, self.scale)
@@ -540,11 +541,6 @@ def _map_sources(splits: Splits, function: Callable[[Source], Source]) -> Splits
 
 def _all(source: Source) -> IndexArray:
     return np.arange(len(source))
-
-
-def _check_choice(option: str, value: str, literal: Any) -> None:
-    if value not in get_args(literal):
-        raise InputError(f"data.{option} is {value!r}; it must be one of {', '.join(get_args(literal))}")
 
 
 def _choose_cache(num_bytes: int, device: torch.device, world_size: int) -> Cache:

@@ -32,7 +32,7 @@ from lightning_gen.evaluation.pairs import (
     smallest_side,
     take,
 )
-from lightning_gen.images import to_float
+from lightning_gen.images import to_float, to_grey
 from lightning_gen.inference import isolated_inference, model_device
 from lightning_gen.noise import image_generators, mix_seed
 from lightning_gen.resize import bicubic_downscale, bicubic_upscale
@@ -47,8 +47,6 @@ from lightning_gen.types import (
 )
 
 Translations = UInt8[Tensor, "batch target_channels target_height target_width"]
-FULL_RANGE_LUMA = (0.299, 0.587, 0.114)
-"""Weights of BT.601 by which an RGB image becomes grey."""
 
 
 def score_translations(
@@ -199,7 +197,7 @@ def convert_channels(images: Images, channels: int) -> Float[Tensor, "batch targ
         return images
     if channels == 3:
         return images.expand(-1, 3, -1, -1)
-    return (images * images.new_tensor(FULL_RANGE_LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    return to_grey(images)
 
 
 def baseline_images(

@@ -26,7 +26,7 @@ import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from pytorch_lightning.strategies import ParallelStrategy
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import Adam, Optimizer
 from torch.utils import _pytree as pytree
 
 from lightning_gen.checks import check_above, check_at_least
@@ -40,7 +40,8 @@ from lightning_gen.types import Batch, Loss
 class AdversarialModule(GenerativeModule[Network]):
     """Base class of models whose generators and discriminators are trained by alternating steps.
 
-    The network object is what the EMA averages and samples are drawn from; the discriminators stand beside it.
+    The network object is what the EMA averages and samples are drawn from; the discriminators stand beside it. Each
+    player has one Adam with the learning rate and the decays that the model sets as attributes.
 
     Args:
         n_critic: number of discriminator steps per generator step.
@@ -49,6 +50,13 @@ class AdversarialModule(GenerativeModule[Network]):
         penalty_every: number of batches between two penalties, whose weight is multiplied by the same number.
         **kwargs: see :class:`GenerativeModule`.
     """
+
+    generator_lr: float
+    """Learning rate of the generators."""
+    discriminator_lr: float
+    """Learning rate of the discriminators."""
+    betas: tuple[float, float]
+    """Adam's decays of the first and of the second moment."""
 
     def __init__(
         self,
@@ -70,9 +78,9 @@ class AdversarialModule(GenerativeModule[Network]):
 
     # ---- defined by a model
 
-    @abstractmethod
     def generators(self) -> Sequence[nn.Module]:
-        """Networks trained by the first optimizer of ``configure_optimizers``."""
+        """Networks trained by the first optimizer of ``configure_optimizers``; the network object by default."""
+        return [self.network]
 
     @abstractmethod
     def discriminators(self) -> Sequence[nn.Module]:
@@ -101,7 +109,19 @@ class AdversarialModule(GenerativeModule[Network]):
     def constrain_discriminators(self) -> None:
         """Project the discriminators' weights after each of their steps; does nothing by default."""
 
-    # ---- the step
+    # ---- the optimizers and the step
+
+    def configure_optimizers(self) -> Any:
+        """One Adam for the generators and one for the discriminators, in this order."""
+        return self.with_lr_schedule(
+            *(
+                Adam([parameter for network in networks for parameter in network.parameters()], lr, self.betas)
+                for networks, lr in (
+                    (self.generators(), self.generator_lr),
+                    (self.discriminators(), self.discriminator_lr),
+                )
+            )
+        )
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Step the discriminators and, in every ``n_critic``-th batch, the generators."""

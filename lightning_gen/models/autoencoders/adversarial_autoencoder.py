@@ -10,7 +10,6 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Adam
 
 from lightning_gen.checks import check_at_least
 from lightning_gen.losses.adversarial import NON_SATURATING, Logits
@@ -59,20 +58,9 @@ class AdversarialAutoencoder(DeterministicModule, HeldOutLoss, LatentSampling, A
         self.discriminator = mlp([self.latent_dim, *discriminator_hidden, 1])
         self.save_hyperparameters()
 
-    def generators(self) -> list[nn.Module]:
-        """Encoder and decoder."""
-        return [self.network]
-
     def discriminators(self) -> list[nn.Module]:
         """The discriminator of latents."""
         return [self.discriminator]
-
-    def configure_optimizers(self) -> Any:
-        """Adam for encoder and decoder, and for the discriminator."""
-        return self.with_lr_schedule(
-            Adam(self.network.parameters(), self.generator_lr, self.betas),
-            Adam(self.discriminator.parameters(), self.discriminator_lr, self.betas),
-        )
 
     def logits(self, latents: Latents) -> Logits:
         """Log odds that latents come from the prior."""

@@ -18,7 +18,6 @@ from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
-from torch.optim import Adam
 
 from lightning_gen.checks import check_at_least
 from lightning_gen.errors import InputError
@@ -142,20 +141,9 @@ class LatentGAN(LatentSampling, AdversarialModule[nn.Module]):
         """Build the last layer of the discriminator."""
         return LinearHead(features, 1)
 
-    def generators(self) -> list[nn.Module]:
-        """The generator."""
-        return [self.network]
-
     def discriminators(self) -> list[nn.Module]:
         """The discriminator."""
         return [self.discriminator]
-
-    def configure_optimizers(self) -> Any:
-        """One Adam per player, the generator's first."""
-        return self.with_lr_schedule(
-            Adam(self.generator.parameters(), self.generator_lr, self.betas),
-            Adam(self.discriminator.parameters(), self.discriminator_lr, self.betas),
-        )
 
     # ---- the discriminator's inputs and outputs
 

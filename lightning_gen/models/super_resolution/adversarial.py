@@ -12,7 +12,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Adam
 
 from lightning_gen.checks import check_at_least
 from lightning_gen.errors import InputError
@@ -104,20 +103,9 @@ class SuperResolutionGAN(SuperResolution, PerceptualLoss, AdversarialModule[nn.M
 
     # ---- the players
 
-    def generators(self) -> list[nn.Module]:
-        """The network object."""
-        return [self.network]
-
     def discriminators(self) -> list[nn.Module]:
         """The discriminator."""
         return [self.discriminator]
-
-    def configure_optimizers(self) -> Any:
-        """One Adam per player, the generator's first."""
-        return self.with_lr_schedule(
-            Adam(self.network.parameters(), self.generator_lr, self.betas),
-            Adam(self.discriminator.parameters(), self.discriminator_lr, self.betas),
-        )
 
     def on_fit_start(self) -> None:
         """Load the feature network and, for a new run, the initial weights.

@@ -1,13 +1,11 @@
-"""What GANs that translate images share: discriminators of patches, their losses, and the optimizers."""
+"""What GANs that translate images share: discriminators of patches, and their losses."""
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Adam
 
 from lightning_gen.checks import check_at_least
 from lightning_gen.errors import InputError
@@ -91,20 +89,6 @@ class TranslationGAN(ImageTranslation, AdversarialModule[nn.Module]):
             self.discriminator_norm,
             antialias,
             initialization,
-        )
-
-    def generators(self) -> Sequence[nn.Module]:
-        """The network object."""
-        return [self.network]
-
-    def configure_optimizers(self) -> Any:
-        """One Adam for all generators and one for all discriminators."""
-        generators, discriminators = (
-            [parameter for network in networks for parameter in network.parameters()]
-            for networks in (self.generators(), self.discriminators())
-        )
-        return self.with_lr_schedule(
-            Adam(generators, self.generator_lr, self.betas), Adam(discriminators, self.discriminator_lr, self.betas)
         )
 
     def adversarial_discriminator_loss(self, real: Logits, fake: Logits) -> Loss:
