@@ -1,7 +1,6 @@
 """The data module: from a dataset's name to batches in [-1, 1] on the device."""
 
 import os
-from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -15,25 +14,16 @@ from torch import Tensor
 from lightning_gen.checks import check_above, check_at_least, check_choice, check_fraction
 from lightning_gen.data.binarize import Binarize, binarize_dynamic
 from lightning_gen.data.crops import Crop, centre_crop, check_crop, flip_and_rotate
-from lightning_gen.data.datasets import DatasetInfo, DatasetName, find_dataset
-from lightning_gen.data.decode import Framing
-from lightning_gen.data.domains import check_sizes
+from lightning_gen.data.datasets import DatasetName, find_dataset
+from lightning_gen.data.decoded import DecodedDataset
 from lightning_gen.data.inputs import Direction, InputKind, InputName, check_divides, check_input_options, find_kind
 from lightning_gen.data.loader import BatchLoader, BatchOrder, Degradation, StoredBatch
-from lightning_gen.data.packing import OnCorrupt, PackedImages, derived_folder, pack, scan_source
-from lightning_gen.data.sources import IndexArray, Source
+from lightning_gen.data.packing import OnCorrupt, PackedImages
 from lightning_gen.data.splits import (
     SPLITS,
-    Domains,
-    ReadOptions,
-    Splits,
     Validation,
-    exclude_classes,
-    hold_out_val,
-    split_halves,
 )
-from lightning_gen.data.stacking import StackedImages, sample_stacked_images
-from lightning_gen.data.tiles import tile_source
+from lightning_gen.data.stacking import StackedImages
 from lightning_gen.data.views import derived_set, map_images
 from lightning_gen.errors import InputError
 from lightning_gen.images import to_float
@@ -177,23 +167,17 @@ class ImageData(LightningDataModule):
         if binarize == "dynamic" and paired is False:
             raise InputError("data.binarize is dynamic and data.paired is false; set data.binarize to static")
         self.paired = paired if paired is not None else info.partners if stored else inputs is not None
-        self._partners_in_test = self.paired or info.partners or inputs is not None
-        if on_corrupt == "skip" and stored and self._partners_in_test:
+        partners_in_test = self.paired or info.partners or inputs is not None
+        if on_corrupt == "skip" and stored and partners_in_test:
             raise InputError("data.on_corrupt is skip, which would separate partners; set data.on_corrupt to raise")
         self.save_hyperparameters(logger=False)
         self.dataset = name
         self.root = Path(root).expanduser()
-        self.image_size = image_size
-        self.channels = channels
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size or batch_size
         self.flip = flip
         self.cache = cache
-        self.on_corrupt = on_corrupt
-        self.download = download
         self.drop_last = drop_last
-        self.holdout = holdout
-        self.val: Validation = val
         self.binarize = binarize
         self.leave_out = tuple(leave_out)
         self.inputs = inputs
@@ -203,6 +187,25 @@ class ImageData(LightningDataModule):
         self.tile = tile
         self.rotate = rotate
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
+        self._decoded = DecodedDataset(
+            info,
+            self.root,
+            image_size=image_size,
+            channels=channels,
+            load_size=load_size,
+            tile=tile,
+            on_corrupt=on_corrupt,
+            download=download,
+            holdout=holdout,
+            val=val,
+            binarize=binarize,
+            leave_out=self.leave_out,
+            computed=inputs is not None,
+            scale=self.scale,
+            direction=direction,
+            paired=self.paired,
+            partners_in_test=partners_in_test,
+        )
 
     def __str__(self) -> str:
         return f"{type(self).__name__}({self.dataset!r}, {str(self.root)!r})"  # Lightning's would decode the data
@@ -212,27 +215,27 @@ class ImageData(LightningDataModule):
         """(channels, height, width) of the images; a folder is scanned for colour unless ``channels`` is set."""
         if self._kind is not None and self.direction == "BtoA":
             return self._derived_shape(self._kind)
-        return self._dataset_shape
+        return self._decoded.shape
 
     @property
     def input_shape(self) -> ImageShape | None:
         """(channels, height, width) of the inputs; None for data without inputs."""
-        if self._stored:
-            size = self._dataset_shape[1] // self.scale
-            return (self._input_channels, size, size)
+        if self._decoded.stored:
+            size = self._decoded.shape[1] // self.scale
+            return (self._decoded.input_channels, size, size)
         if self._kind is None:
             return None
-        return self._dataset_shape if self.direction == "BtoA" else self._derived_shape(self._kind)
+        return self._decoded.shape if self.direction == "BtoA" else self._derived_shape(self._kind)
 
     @property
     def num_classes(self) -> int:
         """Number of classes, 0 where the data has no labels."""
-        return self._channels_and_classes[1]
+        return self._decoded.num_classes
 
     @property
     def skipped(self) -> int:
         """Number of files that are left out because they could not be decoded."""
-        packed = [*self._packed.values(), *self._input_packed.values()]
+        packed = [*self._decoded.packed.values(), *self._decoded.input_packed.values()]
         return sum(len(images.skipped) for images in {images.name: images for images in packed}.values())
 
     def image_set(self, split: str) -> ImageSet:
@@ -267,20 +270,20 @@ class ImageData(LightningDataModule):
             InputError: for another split, or when the data is missing or damaged.
         """
         images = self.image_set(split)
-        if self._kind is None and not self._stored:
+        if self._kind is None and not self._decoded.stored:
             return None
         inputs: ImageSet = self._image_sets[split]
-        if split in self._input_packed:
-            inputs = self._cropped(self._input_packed[split], self._input_crop_size)
+        if split in self._decoded.input_packed:
+            inputs = self._cropped(self._decoded.input_packed[split], self._input_crop_size)
         if self._kind is not None and self.direction == "AtoB":
             inputs = derived_set(self._kind, inputs, self.scale)
-        return PairSet(inputs, images, self._partners(split))
+        return PairSet(inputs, images, self._decoded.partners(split))
 
     def prepare_data(self) -> None:
         """Decode the images in one process, while Lightning makes the others wait."""
-        _ = self._packed, self._input_packed
+        _ = self._decoded.packed, self._decoded.input_packed
         if self.binarize == "dynamic":
-            _ = self._packed_grey
+            _ = self._decoded.packed_grey
 
     def train_dataloader(self) -> BatchLoader:
         """Training batches, shuffled (not when overfitting)."""
@@ -314,15 +317,15 @@ class ImageData(LightningDataModule):
     def _loader(
         self, split: str, batch_size: int, *, shuffle: bool = False, drop_last: bool = False, augment: bool = False
     ) -> BatchLoader:
-        image_set = self._base_sets[split]
+        image_set = self._decoded.base_sets[split]
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         order = BatchOrder(len(image_set), batch_size, rank, world_size, self.seed if shuffle else None, drop_last)
         dynamic = augment and self.binarize == "dynamic"
-        size = self._dataset_shape[1]
-        inputs = self._input_packed.get(split)
-        input_seed = self.seed if self._partners(split) else mix_seed(self.seed, "source")
+        size = self._decoded.shape[1]
+        inputs = self._decoded.input_packed.get(split)
+        input_seed = self.seed if self._decoded.partners(split) else mix_seed(self.seed, "source")
         return BatchLoader(
-            self._place((self._packed_grey if dynamic else self._packed)[split]),
+            self._place((self._decoded.packed_grey if dynamic else self._decoded.packed)[split]),
             image_set.labels,
             order,
             key=image_set.key,
@@ -337,7 +340,7 @@ class ImageData(LightningDataModule):
                 key=inputs.key,
                 **self._augmentation(input_seed if augment else None, self._input_crop_size),
             ),
-            partners=self._partners(split),
+            partners=self._decoded.partners(split),
             degradation=self._degradation(self.seed if augment else None),
             **self._augmentation(self.seed if augment else None, size),
         )
@@ -369,12 +372,7 @@ class ImageData(LightningDataModule):
     @property
     def _input_crop_size(self) -> int:
         """Height and width of the crops that inputs are, or are computed from."""
-        return self._dataset_shape[1] // (self.scale if self._stored else 1)
-
-    @property
-    def _stored(self) -> bool:
-        """Whether the inputs are images of the dataset."""
-        return self._kind is None and self._info.read_domains is not None
+        return self._decoded.shape[1] // (self.scale if self._decoded.stored else 1)
 
     def _place(self, packed: PackedImages) -> Tensor | npt.NDArray[np.uint8]:
         """The stored images in the cache: on the device, in memory or on disk."""
@@ -384,145 +382,17 @@ class ImageData(LightningDataModule):
         array = packed.array if cache == "disk" else np.array(packed.array)
         return torch.from_numpy(array).to(device) if cache == "device" and device.type != "cpu" else array
 
-    def _partners(self, split: str) -> bool:
-        """Whether input i of a split is the partner of image i."""
-        return self.paired if split == "train" else self._partners_in_test
-
-    @property
-    def _dataset_shape(self) -> ImageShape:
-        """(channels, height, width) of the images of the dataset."""
-        size = self.image_size or self._info.image_size
-        return (self._channels_and_classes[0], size, size)
-
     def _derived_shape(self, kind: InputKind) -> ImageShape:
         """(channels, height, width) of what is computed from the images of the dataset."""
-        channels, height, width = self._dataset_shape
+        channels, height, width = self._decoded.shape
         return (kind.channels or channels, height // self.scale, width // self.scale)
-
-    @cached_property
-    def _channels_and_classes(self) -> tuple[int, int]:
-        """The numbers of channels and of classes; read from the data only where the dataset's record has None."""
-        channels, num_classes = self.channels or self._info.channels, self._info.num_classes
-        if channels is None or num_classes is None:
-            splits = self._domains().images
-            if channels is None:
-                channels = self._scan_channels(splits)
-            if num_classes is None:
-                labels = [source.labels for source in splits.values() if source.labels is not None]
-                num_classes = 1 + max((int(part.max()) for part in labels), default=-1)
-        return channels, num_classes
-
-    @cached_property
-    def _input_channels(self) -> int:
-        """The number of channels of stored inputs."""
-        return self._scan_channels(self._domains().inputs)
-
-    def _scan_channels(self, splits: Splits) -> int:
-        """3 where any image has colour, else 1."""
-        scans = [scan_source(source, self._cache_folder) for source in splits.values()]
-        return 3 if any(scan.colour for scan in scans) else 1
 
     @cached_property
     def _image_sets(self) -> dict[str, ImageSet]:
         """The images of each split at the size that they are served at, of which nothing is computed yet."""
         if not (self.load_size or self.tile):
-            return {**self._base_sets}
-        return {split: self._cropped(packed, self._dataset_shape[1]) for split, packed in self._packed.items()}
-
-    @cached_property
-    def _base_sets(self) -> dict[str, PackedImages | StackedImages]:
-        """The images of each split as they are decoded or stacked."""
-        info = self._info
-        if info.stacked_sizes is None:
-            return {**self._packed}
-        image_sets: dict[str, PackedImages | StackedImages] = {
-            split: sample_stacked_images(f"{info.name}/{split}", self._packed[split], num, info.stacked)
-            for split, num in info.stacked_sizes.items()
-        }
-        if self.val == "test":
-            return image_sets | {"val": image_sets["test"]}
-        num = info.stacked_sizes["test"]
-        return image_sets | {"val": sample_stacked_images(f"{info.name}/val", self._packed["val"], num, info.stacked)}
-
-    @cached_property
-    def _packed(self) -> dict[str, PackedImages]:
-        """The decoded images of each split, binarised once if ``binarize`` is set."""
-        return self._pack(self._domains().images, binarized=self.binarize is not None)
-
-    @cached_property
-    def _packed_grey(self) -> dict[str, PackedImages]:
-        """The decoded images of each split, not binarised."""
-        return self._pack(self._domains().images, binarized=False)
-
-    @cached_property
-    def _input_packed(self) -> dict[str, PackedImages]:
-        """The decoded images that inputs are, or are computed from, for each split where these are not ``_packed``."""
-        inputs, images = self._domains()
-        if not self._stored:
-            return self._pack(inputs, binarized=self.binarize is not None)
-        for split in SPLITS:
-            if self._partners(split):
-                check_sizes(inputs[split], images[split], self.scale)
-        return self._pack(inputs, binarized=False, channels=self._input_channels, scale=self.scale)
-
-    def _pack(
-        self, splits: Splits, binarized: bool, channels: int | None = None, scale: int = 1
-    ) -> dict[str, PackedImages]:
-        """Decode splits with a number of channels (None: the dataset's) and ``scale`` times smaller."""
-        info, (own_channels, size, _) = self._info, self._dataset_shape
-        size = self.load_size or size
-        if self.tile is not None:
-            unit = self.scale // scale if self._stored else 1
-            splits = _map_sources(splits, partial(tile_source, tile=self.tile // scale, unit=unit))
-        framing = Framing(
-            (channels or own_channels) // info.stacked,
-            None if self.tile else size // scale,
-            info.crop,
-            info.padded and size == info.image_size,
-            binarized,
-        )
-        if binarized:
-            splits = _map_sources(splits, lambda source: source.subset(f"{source.name}-binarized", _all(source)))
-        unique = {source.name: source for source in splits.values()}
-        folder = self._cache_folder
-        packed = {
-            name: pack(source, scan_source(source, folder), framing, folder, self.on_corrupt)
-            for name, source in unique.items()
-        }
-        return {split: packed[source.name] for split, source in splits.items()}
-
-    def _domains(self) -> Domains:
-        """The undecoded images of each split, and those that inputs are, or are computed from, where these differ."""
-        info, options = self._info, self._read_options
-        if self._stored and info.read_domains is not None:
-            domains = [self._select(splits) for splits in info.read_domains(options, self._partners_in_test)]
-            inputs, images = domains if self.direction == "AtoB" else domains[::-1]
-            if info.partners and not self.paired:
-                return Domains(split_halves(inputs)[1], split_halves(images)[0])
-            return Domains(inputs, images)
-        images = self._select(info.read(options))
-        if self._kind is None or self.paired:
-            return Domains({}, images)
-        images, others = split_halves(images)
-        return Domains({"train": others["train"]}, images)
-
-    def _select(self, splits: Splits) -> Splits:
-        """Hold out a part for validation, and leave out classes."""
-        if self.val == "holdout":
-            splits = hold_out_val(splits, self.holdout)
-        return exclude_classes(splits, self.leave_out) if self.leave_out else splits
-
-    @property
-    def _read_options(self) -> ReadOptions:
-        return self._info.read_options(self.root, download=self.download, holdout=self.holdout)
-
-    @property
-    def _info(self) -> DatasetInfo:
-        return find_dataset(self.dataset)
-
-    @property
-    def _cache_folder(self) -> Path:
-        return derived_folder(self.root.parent if self._info.root_is_dataset else self.root)
+            return {**self._decoded.base_sets}
+        return {split: self._cropped(packed, self._decoded.shape[1]) for split, packed in self._decoded.packed.items()}
 
 
 def _to_images(batch: StoredBatch) -> Images:
@@ -531,16 +401,6 @@ def _to_images(batch: StoredBatch) -> Images:
     if batch.binarize_seed is not None:
         images = binarize_dynamic(images, batch.binarize_seed)
     return to_float(images)
-
-
-def _map_sources(splits: Splits, function: Callable[[Source], Source]) -> Splits:
-    """Apply a function to each source once, where several splits may have the same."""
-    unique = {source.name: function(source) for source in {source.name: source for source in splits.values()}.values()}
-    return {split: unique[source.name] for split, source in splits.items()}
-
-
-def _all(source: Source) -> IndexArray:
-    return np.arange(len(source))
 
 
 def _choose_cache(num_bytes: int, device: torch.device, world_size: int) -> Cache:
