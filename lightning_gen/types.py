@@ -25,6 +25,8 @@ Classes = Float[Tensor, "batch classes"]
 DenoiserCondition = Classes | Inputs | None
 """What a denoiser is conditioned on: class rows, images, or None for nothing."""
 Latents = Float[Tensor, "batch *latent"]
+Styles = Float[Tensor, "batch layers style"]
+"""One style w per layer of a style-based generator."""
 Codes = Int64[Tensor, "batch rows columns"]
 LogWeights = Float[Tensor, "num batch"]
 ImageShape = tuple[int, int, int]
@@ -143,6 +145,31 @@ class LatentGenerator(Protocol):
 
     def decode(self, latents: Latents) -> Images:
         """Decode latents."""
+        ...
+
+
+@runtime_checkable
+class StyleMapper(LatentGenerator, Protocol):
+    """A style-based generator: latents z are mapped to styles w, one per layer, which are decoded to images."""
+
+    num_styles: int
+    """Number of layers that a style modulates."""
+    truncation: float
+    """psi of the truncation w' = m + psi (w - m) towards the average style m, in ``sample`` and ``decode``; 1: none."""
+    truncated_layers: int | None
+    """Number of layers, from the coarsest on, whose styles are truncated; None: all."""
+
+    def styles(self, latents: Latents) -> Styles:
+        """Map latents to styles, without truncation."""
+        ...
+
+    def decode_styles(self, styles: Styles) -> Images:
+        """Decode styles as they are, with constant noise."""
+        ...
+
+    @property
+    def style_average(self) -> Float[Tensor, " style"]:
+        """The average style m."""
         ...
 
 
