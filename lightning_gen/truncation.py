@@ -24,6 +24,8 @@ def truncate(styles: Styles, average: Float[Tensor, " style"], psi: float, layer
     Returns:
         Styles w'.
     """
+    if psi == 1:
+        return styles
     truncated = torch.lerp(average.to(styles.dtype).expand_as(styles), styles, psi)
     return truncated if layers is None else torch.cat([truncated[:, :layers], styles[:, layers:]], 1)
 

@@ -26,7 +26,7 @@ DenoiserCondition = Classes | Inputs | None
 """What a denoiser is conditioned on: class rows, images, or None for nothing."""
 Latents = Float[Tensor, "batch *latent"]
 Styles = Float[Tensor, "batch layers style"]
-"""One style w per layer of a style-based generator."""
+"""One intermediate latent w per layer of a style-based generator."""
 Codes = Int64[Tensor, "batch rows columns"]
 LogWeights = Float[Tensor, "num batch"]
 ImageShape = tuple[int, int, int]
@@ -150,26 +150,26 @@ class LatentGenerator(Protocol):
 
 @runtime_checkable
 class StyleMapper(LatentGenerator, Protocol):
-    """A style-based generator: latents z are mapped to styles w, one per layer, which are decoded to images."""
+    """A generator that maps latents z to intermediate latents w, and one w per layer to an image."""
 
     num_styles: int
-    """Number of layers that a style modulates."""
+    """Number of styles of an image, one per layer."""
     truncation: float
-    """psi of the truncation w' = m + psi (w - m) towards the average style m, in ``sample`` and ``decode``; 1: none."""
+    """psi: styles w become m + psi (w - m) with their average m before they are decoded; 1 for no truncation."""
     truncated_layers: int | None
-    """Number of layers, from the coarsest on, whose styles are truncated; None: all."""
+    """Number of layers, from the coarsest, whose styles are truncated; None for all."""
+
+    @property
+    def style_average(self) -> Float[Tensor, " style"]:
+        """The average m of the styles."""
+        ...
 
     def styles(self, latents: Latents) -> Styles:
-        """Map latents to styles, without truncation."""
+        """Styles of latents, not truncated."""
         ...
 
     def decode_styles(self, styles: Styles) -> Images:
         """Decode styles as they are, with constant noise; gradients flow into styles that require them."""
-        ...
-
-    @property
-    def style_average(self) -> Float[Tensor, " style"]:
-        """The average style m."""
         ...
 
 
