@@ -10,7 +10,6 @@ from lightning_gen.checks import check_at_least
 from lightning_gen.inspection.findings import Findings, strip, table
 from lightning_gen.inspection.styles import chosen_layers, decode_styles, require_styles, sample_styles
 from lightning_gen.inspection.subject import Subject
-from lightning_gen.types import Styles
 
 Cells = UInt8[Tensor, "_ _ channels height width"]
 
@@ -67,7 +66,9 @@ def mix(
 
 
 def mix_styles(
-    rows: Styles, columns: Styles, layers: Sequence[int]
+    rows: Float[Tensor, "num_rows layers style"],
+    columns: Float[Tensor, "num_columns layers style"],
+    layers: Sequence[int],
 ) -> Float[Tensor, "num_rows num_columns layers style"]:
     """Styles of every pair of a row and a column: those of the row in some layers, those of the column in the others.
 

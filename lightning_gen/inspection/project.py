@@ -49,7 +49,7 @@ def project(
     by: Measure = "features",
     space: Space = "w",
     num: int = 6,
-    steps: int = 300,
+    iterations: int = 300,
     lr: float = 0.1,
     split: Literal["train", "val", "test"] = "test",
     lpips_weights: Path | None = None,
@@ -62,7 +62,7 @@ def project(
             EfficientNet-Lite0, plus the squared error), or lpips (plus the squared error).
         space: w, one style for all layers, or w+, one for each layer.
         num: number of images, from the start of the split.
-        steps: number of optimisation steps.
+        iterations: number of optimisation steps.
         lr: largest learning rate of Adam.
         split: the split of the images.
         lpips_weights: a file of torchvision's AlexNet weights, for lpips.
@@ -74,19 +74,18 @@ def project(
     Raises:
         InputError: if the model has no styles, or the distance is unavailable.
     """
-    check_at_least(1, prefix="--", num=num, steps=steps)
+    check_at_least(1, prefix="--", num=num, iterations=iterations)
     check_above(0, prefix="--", lr=lr)
     require_styles(subject)
     targets = subject.first(split, num).images
-    distance = make_distance(subject, by, lpips_weights)
     average = subject.model.style_average
     spread = (sample_styles(subject, 0, NUM_STYLES) - average).square().sum(2).mean().sqrt().item()
     rows = subject.model.num_styles if space == "w+" else 1
-    schedule = Schedule(steps, lr, NOISE * spread)
+    schedule = Schedule(iterations, lr, NOISE * spread)
     generators = image_generators(mix_seed(subject.seed, "projection"), range(len(targets)))
-    with torch.inference_mode(False), torch.enable_grad():  # tensors of inference mode take no part in autograd
+    with torch.inference_mode(False), torch.enable_grad():  # autograd accepts no tensors of inference mode
         start = average.clone().expand(len(targets), rows, -1)
-        wanted = targets.clone()
+        wanted, distance = targets.clone(), make_distance(subject, by, lpips_weights)
         found, distances = search_styles(
             lambda styles: subject.model.decode_styles(styles.expand(-1, subject.model.num_styles, -1)),
             lambda images: distance(images, wanted),
@@ -111,7 +110,7 @@ def project(
     }
     summary = (
         f"{len(truth)} images of {split} in {space} by {by}: distance {distances[0]:.4g} at the average style, "
-        f"{distances[-1]:.4g} after {steps} steps; PSNR {sum(final) / len(final):.2f} dB",
+        f"{distances[-1]:.4g} after {iterations} steps; PSNR {sum(final) / len(final):.2f} dB",
     )
     return Findings(table(cells, [f"{value:.1f} dB" for value in final], heads), numbers, summary=summary)
 
