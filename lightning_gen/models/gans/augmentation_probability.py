@@ -1,11 +1,11 @@
 """The adaptive probability of augmentations (Karras et al. 2020, https://arxiv.org/abs/2006.06676, section 3).
 
-The heuristic r = E[sign l(x)] over real images x is 0 for a discriminator that cannot separate the training images from
-generated ones, and 1 for one that has memorised them. After every fourth batch,
+The heuristic r = E[sign l(x)] of the logits of real images x is near 0 where the discriminator cannot tell the training
+images from generated ones, and near 1 where it has memorised them. After every fourth batch,
 
-    p <- max(0, p + sign(r - target) * (images of these batches) / images),
+    p <- max(0, p + sign(r - target) * (images of the four batches) / images),
 
-so that p rises from 0 to 1 over ``images`` images while r stays above the target.
+so that p rises by 1 over ``images`` images while r stays above the target.
 """
 
 from typing import Any
@@ -23,11 +23,11 @@ BATCHES = 4
 
 
 class AugmentationProbability(nn.Module):
-    """The probability p, with the state of its adaptation in buffers, which are equal on all ranks.
+    """The probability p, and the state of its adaptation in buffers, which are equal on all ranks.
 
     Args:
         target: the value of r at which p does not change, in (-1, 1).
-        images: number of images over which p changes by 1; fewer when training starts from a trained model.
+        images: number of images over which p changes by 1.
 
     Raises:
         InputError: if a value is out of range.
@@ -35,6 +35,7 @@ class AugmentationProbability(nn.Module):
 
     probability: Tensor
     sums: Tensor
+    """Sums over the batches since p changed: of the signs of real logits, and of their number."""
 
     def __init__(self, target: float = 0.6, images: int = 500_000) -> None:
         super().__init__()
@@ -44,13 +45,13 @@ class AugmentationProbability(nn.Module):
             raise InputError(f"model.ada_target is {target}; it must be below 1")
         self.target, self.images = target, images
         self.register_buffer("probability", torch.zeros(()))
-        self.register_buffer("sums", torch.zeros(2))  # of signs and of images, since p changed
+        self.register_buffer("sums", torch.zeros(2))
         self._value: float | None = None
         self.register_load_state_dict_post_hook(_forget_value)
 
     @property
     def value(self) -> float:
-        """The current p; it may exceed 1, which acts as 1."""
+        """The current p. It is at least 0, and it may exceed 1, which acts as 1."""
         if self._value is None:  # kept, because reading the buffer waits for the device
             self._value = float(self.probability)
         return self._value
@@ -60,11 +61,11 @@ class AugmentationProbability(nn.Module):
         """Count a training batch, and change p after every fourth.
 
         Args:
-            sign: mean sign of the logits of this rank's real images.
+            sign: mean sign of the logits of this rank's real images, in [-1, 1].
             num: number of this rank's images.
-            batches_seen: number of training batches, with this one.
+            batches_seen: number of training batches so far, including this one.
         """
-        self.sums += sum_over_ranks(torch.stack([sign.float() * num, torch.full_like(sign, num, dtype=torch.float32)]))
+        self.sums += sum_over_ranks(torch.stack([sign, torch.ones_like(sign)]) * num)
         if batches_seen % BATCHES:
             return
         signs, images = self.sums.tolist()
