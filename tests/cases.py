@@ -69,6 +69,12 @@ class Case:
     def loader(self, variant: int = 0, **options: Any) -> DataLoader:
         return loader(scale=self.scale_of(variant), **options)
 
+    def terms_of(self, variant: int) -> set[str]:
+        """``terms``, and those of the adaptive augmentation if the variant has it."""
+        if self.variants[variant].get("augment") != "ada":
+            return self.terms
+        return self.terms | {"ada_p"} | ({"real_sign"} if "ada_probability" not in self.variants[variant] else set())
+
     def scale_of(self, variant: int) -> int | None:
         """``scale``, unless the variant has an ``input_shape`` of its own beside images of 16 pixels."""
         if "input_shape" in self.variants[variant]:
@@ -87,6 +93,12 @@ REMEDIES = {
     "instance_noise_images": 100,
     "augment": ("color", "translation", "cutout"),
     "clip": 1.0,
+}
+ADA = {"augment": "ada", "ada_target": -0.9, "ada_images": 64}
+ALL_ADA = {
+    "augment": "ada",
+    "ada_probability": 0.8,
+    "ada_groups": ("blit", "geom", "color", "filter", "noise", "cutout"),
 }
 RESIDUAL_SIDES = (16, 32, 64, 128)
 PYRAMID_SIDES = (8, 16, 64)
@@ -196,7 +208,7 @@ CASES = [
         variants=(
             {"ema_half_life": 50.0},
             {"n_critic": 2, "clip": 1.0, "lr_schedule": "linear", "accumulate": 2},
-            {"minibatch": "stddev", "packing": 2, "label_smoothing": 0.1},
+            {"minibatch": "stddev", "packing": 2, "label_smoothing": 0.1, **ADA},
         ),
         tiny=SMALL,
     ),
@@ -237,7 +249,11 @@ CASES = [
         R1GAN,
         terms=PLAYERS | {"r1"},
         configs=("r1gan_digits", "r1gan_mnist"),
-        variants=({}, {"penalty_every": 3, **REMEDIES, "minibatch": "stddev", "label_smoothing": 0.1}),
+        variants=(
+            {},
+            {"penalty_every": 3, **REMEDIES, "minibatch": "stddev", "label_smoothing": 0.1},
+            {"penalty_every": 2, "instance_noise": 0.1, **ALL_ADA},
+        ),
         tiny=SMALL,
     ),
     Case(
@@ -275,7 +291,7 @@ CASES = [
         configs=("stylegan2_digits",),
         variants=(
             {"penalty_every": 2, "generator_penalty_every": 2, "ema_half_life": None},
-            {"conditional": True, "accumulate": 2, "clip": 1.0, "packing": 2, **CLASSES},
+            {"conditional": True, "accumulate": 2, "clip": 1.0, "packing": 2, **CLASSES, **ADA},
         ),
         tiny=STYLES,
         sides=PYRAMID_SIDES,

@@ -46,11 +46,14 @@ class Objective:
         discriminator_loss: (logits of real images, logits of generated images) -> loss.
         generator_loss: (logits of generated images) -> loss.
         has_targets: whether the discriminator loss has a target for real images, which label smoothing can change.
+        chance_logit: the best constant logit: above it, the discriminator takes an image for a real one. None if
+            only differences of logits have a meaning.
     """
 
     discriminator_loss: Callable[..., Scalar]
     generator_loss: Callable[[Logits], Scalar]
     has_targets: bool = False
+    chance_logit: float | None = 0.0
 
     def with_label_smoothing(self, amount: float) -> "Objective":
         """Apply one-sided label smoothing (Salimans et al. 2016, https://arxiv.org/abs/1606.03498, section 3.4).
@@ -146,7 +149,7 @@ def relativistic_average_generator_loss(real: Logits, fake: Logits) -> Scalar:
 NON_SATURATING = Objective(non_saturating_discriminator_loss, non_saturating_generator_loss, has_targets=True)
 MINIMAX = Objective(non_saturating_discriminator_loss, minimax_generator_loss, has_targets=True)
 HINGE = Objective(hinge_discriminator_loss, linear_generator_loss)
-WASSERSTEIN = Objective(wasserstein_discriminator_loss, linear_generator_loss)
+WASSERSTEIN = Objective(wasserstein_discriminator_loss, linear_generator_loss, chance_logit=None)
 
 
 def least_squares(a: float, b: float, c: float) -> Objective:
@@ -164,4 +167,5 @@ def least_squares(a: float, b: float, c: float) -> Objective:
         partial(least_squares_discriminator_loss, a=a, b=b),
         partial(least_squares_generator_loss, c=c),
         has_targets=True,
+        chance_logit=(a + b) / 2,
     )
