@@ -276,7 +276,7 @@ CASES = [
     Case(
         ProGAN,
         terms=PLAYERS | {"gradient_penalty"},
-        configs=("progan_digits",),
+        configs=("progan_digits", "progan_celeba"),
         variants=(
             SHORT_GROWTH,
             {"start_side": None, "ema_half_life": None, "packing": 2, "augment": ("translation",), "accumulate": 2},
@@ -287,7 +287,7 @@ CASES = [
     Case(
         StyleGAN,
         terms=PLAYERS | {"r1"},
-        configs=("stylegan_digits",),
+        configs=("stylegan_digits", "stylegan_ffhq"),
         variants=(
             {"start_side": 4, **SHORT_GROWTH},
             {"start_side": None, "ema_half_life": None, "packing": 2, "augment": ("translation",), "accumulate": 2},

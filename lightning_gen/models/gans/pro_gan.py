@@ -12,7 +12,7 @@ from lightning_gen.networks.progressive import ProgressiveDiscriminator, Progres
 from lightning_gen.types import Batch, Images, ImageShape, Latents, Loss
 
 
-class ProGAN(ProgressiveGrowth):
+class ProGAN(ProgressiveGrowth[ProgressiveGenerator]):
     """A GAN whose networks grow from 4 x 4 pixels to full resolution, with equalised learning rates and pixel norm.
 
     L_D = E[f(G(z))] - E[f(x)] + weight E[(|grad f(e x + (1 - e) G(z))|_2 - 1)^2] + drift E[f(x)^2], L_G = -E[f(G(z))].

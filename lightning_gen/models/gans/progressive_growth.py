@@ -9,6 +9,7 @@ from typing import Any
 
 from lightning_gen.checks import check_at_least
 from lightning_gen.errors import InputError
+from lightning_gen.models.base import Network
 from lightning_gen.models.gans.base import BaseLatentGAN
 from lightning_gen.networks.progressive import at_level, finest
 from lightning_gen.networks.style_generator import pyramid_sides
@@ -35,7 +36,7 @@ def level_after(images: int, start: int, end: int, stable_images: int, fading_im
     return min(start + phases + fading, end)
 
 
-class ProgressiveGrowth(BaseLatentGAN):
+class ProgressiveGrowth(BaseLatentGAN[Network]):
     """Base class of GANs whose resolution grows: passes the level to both networks and fades the real images.
 
     The networks of a model take the level as a keyword argument. At each new resolution, the moments of both optimizers

@@ -11,7 +11,7 @@ from lightning_gen.networks.style_generator import StyleGenerator
 from lightning_gen.types import ImageShape
 
 
-class StyleGAN(ProgressiveGrowth, StyleBasedGAN):
+class StyleGAN(ProgressiveGrowth[StyleGenerator], StyleBasedGAN):
     """AdaIN with the styles of a mapping network, noise, a learned constant, and networks that grow from 8 x 8 pixels.
 
     This is configuration F of the paper: the non-saturating loss with R1 in every batch, style mixing, and the filter
