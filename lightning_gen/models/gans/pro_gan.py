@@ -61,7 +61,7 @@ class ProGAN(ProgressiveGrowth[ProgressiveGenerator]):
         **kwargs: Any,
     ) -> None:
         check_at_least(0, penalty_weight=penalty_weight, drift=drift)
-        check_at_least(1, channel_base=channel_base, channel_max=channel_max)
+        check_at_least(1, latent_dim=latent_dim, channel_base=channel_base, channel_max=channel_max)
         super().__init__(
             objective=replace(WASSERSTEIN, discriminator_loss=partial(wasserstein_discriminator_loss, drift=drift)),
             image_shape=image_shape,
