@@ -24,9 +24,11 @@ from lightning_gen.models.gans.conditional_gan import ConditionalGAN
 from lightning_gen.models.gans.dcgan import DCGAN
 from lightning_gen.models.gans.gan import GAN
 from lightning_gen.models.gans.lsgan import LSGAN
+from lightning_gen.models.gans.pro_gan import ProGAN
 from lightning_gen.models.gans.projection_gan import ProjectionGAN
 from lightning_gen.models.gans.r1gan import R1GAN
 from lightning_gen.models.gans.sngan import SNGAN
+from lightning_gen.models.gans.style_gan import StyleGAN
 from lightning_gen.models.gans.style_gan2 import StyleGAN2
 from lightning_gen.models.gans.unrolled_gan import UnrolledGAN
 from lightning_gen.models.gans.wgan import WGAN
@@ -106,6 +108,8 @@ STYLES = {"latent_dim": 6, "style_dim": 8, "mapping_layers": 2, "channel_base": 
 DENOISED_SIDES = (8, 28, 64)  # others take minutes: every image is many passes of the network
 UNET = {"width": 4, "multipliers": (1, 2), "blocks": 1, "attention": (4,), "depth": 1, "heads": 2}
 DIT = {"network": "dit", "width": 8}
+GROWING = {"channel_base": 256, "channel_max": 16, "latent_dim": 6}
+SHORT_GROWTH = {"stable_images": 4, "fading_images": 8}  # the levels of four batches of 8 are 0, 0.5, 1 and 2
 UPSCALER = {"width": 4, "blocks": 1}
 UPSCALING_GAN = {
     **UPSCALER,
@@ -284,6 +288,28 @@ CASES = [
         configs=("unrolled_gan_digits", "unrolled_gan_mnist"),
         variants=({"unrolled_steps": 2}, {"unrolled_steps": 1, **REMEDIES}),
         tiny=SMALL,
+    ),
+    Case(
+        ProGAN,
+        terms=PLAYERS | {"gradient_penalty"},
+        configs=("progan_digits", "progan_celeba"),
+        variants=(
+            SHORT_GROWTH,
+            {"start_side": None, "ema_half_life": None, "packing": 2, "augment": ("translation",), "accumulate": 2},
+        ),
+        tiny=GROWING,
+        sides=PYRAMID_SIDES,
+    ),
+    Case(
+        StyleGAN,
+        terms=PLAYERS | {"r1"},
+        configs=("stylegan_digits", "stylegan_ffhq"),
+        variants=(
+            {"start_side": 4, **SHORT_GROWTH},
+            {"start_side": None, "ema_half_life": None, "packing": 2, "augment": ("translation",), "accumulate": 2},
+        ),
+        tiny={**GROWING, "style_dim": 8, "mapping_layers": 2},
+        sides=PYRAMID_SIDES,
     ),
     Case(
         StyleGAN2,

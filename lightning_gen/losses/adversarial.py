@@ -119,9 +119,14 @@ def hinge_discriminator_loss(real: Logits, fake: Logits) -> Scalar:
     return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
 
 
-def wasserstein_discriminator_loss(real: Logits, fake: Logits) -> Scalar:
-    """E[fake] - E[real]: minus the critic's estimate of the Wasserstein distance, up to its Lipschitz constant."""
-    return fake.mean() - real.mean()
+def wasserstein_discriminator_loss(real: Logits, fake: Logits, drift: float = 0.0) -> Scalar:
+    """E[fake] - E[real]: minus the critic's estimate of the Wasserstein distance, up to its Lipschitz constant.
+
+    With ``drift`` > 0, drift E[real^2] is added, so that logits do not drift away from 0 (Karras et al. 2018,
+    https://arxiv.org/abs/1710.10196, appendix A.1).
+    """
+    loss = fake.mean() - real.mean()
+    return loss + drift * real.square().mean() if drift else loss
 
 
 def linear_generator_loss(fake: Logits) -> Scalar:

@@ -120,6 +120,10 @@ class BaseLatentGAN(LatentSampling, AdversarialModule[Network]):
         """The discriminator."""
         return [self.discriminator]
 
+    def network_options(self) -> dict[str, Any]:
+        """Keyword arguments of every call of the generator and of the discriminator; none by default."""
+        return {}
+
     # ---- the discriminator's inputs and outputs
 
     def discriminator_input(self, images: Images, labels: Labels | None) -> Tensor:
@@ -159,7 +163,8 @@ class BaseLatentGAN(LatentSampling, AdversarialModule[Network]):
     def discriminator_outputs(self, images: Images, labels: Labels | None) -> Tensor:
         """Outputs (packs, outputs) of the discriminator, the logit first."""
         inputs = self.discriminator_input(images, labels)
-        return self.discriminator(inputs, labels.reshape(len(inputs), -1) if labels is not None else None)
+        pack_labels = labels.reshape(len(inputs), -1) if labels is not None else None
+        return self.discriminator(inputs, pack_labels, **self.network_options())
 
     def logits(self, images: Images, labels: Labels | None) -> Logits:
         """Logits of the discriminator, one per pack."""
@@ -169,7 +174,7 @@ class BaseLatentGAN(LatentSampling, AdversarialModule[Network]):
 
     def generate(self, batch: Batch) -> Images:
         """Generate one image per real image of the batch."""
-        return self.network(self.latents_for(batch))
+        return self.network(self.latents_for(batch), **self.network_options())
 
     def discriminator_loss(self, batch: Batch, fakes: Images) -> Loss:
         """The objective's discriminator loss."""
@@ -201,4 +206,4 @@ class BaseLatentGAN(LatentSampling, AdversarialModule[Network]):
     def decode(self, latents: Latents) -> Images:
         """Images of latents."""
         with self.inference_network() as network:
-            return network(latents)
+            return network(latents, **self.network_options())
