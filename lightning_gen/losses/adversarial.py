@@ -46,12 +46,13 @@ class Objective:
 
     Attributes:
         discriminator_loss: (logits of real images, logits of generated images) -> loss.
-        generator_loss: (logits of generated images) -> loss.
+        generator_loss: (logits of generated images) -> loss; of a relativistic objective, (logits of real images,
+            logits of generated images) -> loss.
         has_targets: whether the discriminator loss has a target for real images, which label smoothing can change.
     """
 
     discriminator_loss: Callable[..., Scalar]
-    generator_loss: Callable[[Logits], Scalar]
+    generator_loss: Callable[..., Scalar]
     has_targets: bool = False
 
     def with_label_smoothing(self, amount: float) -> "Objective":
@@ -166,6 +167,7 @@ NON_SATURATING = Objective(non_saturating_discriminator_loss, non_saturating_gen
 MINIMAX = Objective(non_saturating_discriminator_loss, minimax_generator_loss, has_targets=True)
 HINGE = Objective(hinge_discriminator_loss, linear_generator_loss)
 WASSERSTEIN = Objective(wasserstein_discriminator_loss, linear_generator_loss)
+RELATIVISTIC_PAIRING = Objective(relativistic_pairing_discriminator_loss, relativistic_pairing_generator_loss)
 
 
 def least_squares(a: float, b: float, c: float) -> Objective:

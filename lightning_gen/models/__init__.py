@@ -24,6 +24,7 @@ from lightning_gen.models.gans.gan import GAN
 from lightning_gen.models.gans.lsgan import LSGAN
 from lightning_gen.models.gans.projection_gan import ProjectionGAN
 from lightning_gen.models.gans.r1gan import R1GAN
+from lightning_gen.models.gans.r3gan import R3GAN
 from lightning_gen.models.gans.sngan import SNGAN
 from lightning_gen.models.gans.style_gan2 import StyleGAN2
 from lightning_gen.models.gans.unrolled_gan import UnrolledGAN
@@ -48,6 +49,7 @@ __all__ = [
     "IWAE",
     "LSGAN",
     "R1GAN",
+    "R3GAN",
     "SNGAN",
     "SR3",
     "SRGAN",
