@@ -16,7 +16,7 @@ from lightning_gen.networks.r3 import R3Discriminator, R3Generator, stage_widths
 from lightning_gen.types import Batch, Images, ImageShape, Latents, Loss
 
 
-class R3GAN(OptionalClassSampling, BaseLatentGAN):
+class R3GAN(OptionalClassSampling, BaseLatentGAN[R3Generator]):
     r"""The relativistic pairing loss, gradient penalties at real and generated images, and residual networks.
 
     L_D = E[softplus(-(l(x) - l(G(z))))] + gamma / 2 (E[|grad l(x)|_2^2] + E[|grad l(G(z))|_2^2]), R1 and R2, in every
@@ -51,8 +51,6 @@ class R3GAN(OptionalClassSampling, BaseLatentGAN):
     Raises:
         InputError: if a value is out of range.
     """
-
-    network: R3Generator
 
     def __init__(
         self,
