@@ -27,6 +27,7 @@ from lightning_gen.models.gans.lsgan import LSGAN
 from lightning_gen.models.gans.pro_gan import ProGAN
 from lightning_gen.models.gans.projection_gan import ProjectionGAN
 from lightning_gen.models.gans.r1gan import R1GAN
+from lightning_gen.models.gans.r3gan import R3GAN
 from lightning_gen.models.gans.sngan import SNGAN
 from lightning_gen.models.gans.style_gan import StyleGAN
 from lightning_gen.models.gans.style_gan2 import StyleGAN2
@@ -259,6 +260,28 @@ CASES = [
             {"penalty_every": 2, "instance_noise": 0.1, **ALL_ADA},
         ),
         tiny=SMALL,
+    ),
+    Case(
+        R3GAN,
+        terms=PLAYERS | {"r1", "r2"},
+        configs=("r3gan_digits", "r3gan_mnist", "r3gan_stacked_mnist", "r3gan_cifar10", "r3gan_ffhq"),
+        variants=(
+            {"ema_half_life": 50.0},
+            {
+                "conditional": True,
+                **CLASSES,
+                "full_width_side": 8,
+                "group_width": 4,
+                "penalty_every": 2,
+                "accumulate": 2,
+                "packing": 2,
+                "instance_noise": 0.1,
+                "augment": ("translation",),
+                "burn_in_images": 20,
+            },
+        ),
+        tiny={"width": 8, "latent_dim": 6, "blocks": 1},
+        sides=(8, 16, 64),
     ),
     Case(
         ConditionalGAN,

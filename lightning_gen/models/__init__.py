@@ -25,6 +25,7 @@ from lightning_gen.models.gans.lsgan import LSGAN
 from lightning_gen.models.gans.pro_gan import ProGAN
 from lightning_gen.models.gans.projection_gan import ProjectionGAN
 from lightning_gen.models.gans.r1gan import R1GAN
+from lightning_gen.models.gans.r3gan import R3GAN
 from lightning_gen.models.gans.sngan import SNGAN
 from lightning_gen.models.gans.style_gan import StyleGAN
 from lightning_gen.models.gans.style_gan2 import StyleGAN2
@@ -50,6 +51,7 @@ __all__ = [
     "IWAE",
     "LSGAN",
     "R1GAN",
+    "R3GAN",
     "SNGAN",
     "SR3",
     "SRGAN",
