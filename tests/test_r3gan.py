@@ -308,5 +308,5 @@ def test_the_probability_of_adas_operations_rises_over_the_burn_in():
     model.images_seen = 100
     changed = (model.discriminator_input(image, None) != image).flatten(1).any(1).float().mean()
     assert changed > 0.5
-    with pytest.raises(InputError, match="set model.ada_probability"):
+    with pytest.raises(InputError, match=r"set model\.ada_probability"):
         R3GAN(SHAPE, **SMALL, augment="ada")
