@@ -1,0 +1,75 @@
+r"""Fourier features: a generator's input that can be translated and rotated continuously.
+
+Karras et al. 2021, https://arxiv.org/abs/2106.12423, section 3.1. Channel c of the input is the plane wave
+
+.. math:: \sin(2 \pi (f_c \cdot p + \phi_c))
+
+at the position p, which a transform moves: the input at p becomes that at A p. In the coordinates of p the image is a
+square of side 1 with its centre at the origin; x points to the right, y down.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+Transforms = Float[Tensor, "batch 3 3"]
+"""Homogeneous matrices A: what was at the position A p of an image comes to p."""
+
+
+class FourierFeatures(nn.Module):
+    """Plane waves with random frequencies, uniformly distributed over a disc, and a learned mixture of them.
+
+    Args:
+        channels: number of waves, and of output channels.
+        size: height and width of the output; what exceeds ``rate`` lies beyond the image.
+        rate: number of samples per image side.
+        cutoff: radius of the disc, cycles per image side; at most ``rate / 2``.
+    """
+
+    positions: Tensor
+
+    def __init__(self, channels: int, size: int, rate: int, cutoff: float) -> None:
+        super().__init__()
+        self.rate, self.cutoff = rate, cutoff
+        normal = torch.randn(channels, 2)
+        # the squared norm of a 2-D normal vector, halved, is exponentially distributed
+        uniform = 1 - torch.exp(-normal.square().sum(1, keepdim=True) / 2)
+        frequencies = nn.functional.normalize(normal) * uniform.sqrt() * cutoff
+        # constants, but saved: parameters without a gradient
+        self.frequencies = nn.Parameter(frequencies, requires_grad=False)
+        self.phases = nn.Parameter(torch.rand(channels) - 0.5, requires_grad=False)
+        self.weight = nn.Parameter(torch.randn(channels, channels))
+        line = (torch.arange(size) - (size - 1) / 2) / rate
+        rows, columns = torch.meshgrid(line, line, indexing="ij")
+        self.register_buffer("positions", torch.stack([columns, rows], 2).flatten(0, 1), persistent=False)
+
+    def forward(self, transforms: Transforms) -> Float[Tensor, "batch channels size size"]:
+        """Compute the features in float32.
+
+        Waves whose transformed frequency exceeds the cutoff are faded out towards half of the sampling rate, so that
+        a transform that enlarges frequencies does not alias.
+        """
+        with torch.autocast(transforms.device.type, enabled=False):
+            transforms = transforms.to(self.frequencies.dtype)
+            frequencies = self.frequencies @ transforms[:, :2, :2]  # (batch, channels, 2)
+            phases = self.phases + (self.frequencies @ transforms[:, :2, 2:])[..., 0]  # (batch, channels)
+            transition = max(self.rate / 2 - self.cutoff, 1e-6)
+            amplitudes = (1 - (frequencies.norm(dim=2) - self.cutoff) / transition).clamp(0, 1)
+            waves = torch.sin(2 * math.pi * (frequencies @ self.positions.T + phases[..., None]))
+            mixed = self.weight / math.sqrt(len(self.weight)) @ (waves * amplitudes[..., None])
+        return mixed.unflatten(2, (math.isqrt(len(self.positions)), -1))
+
+
+def rigid_transforms(parameters: Float[Tensor, "batch 4"]) -> Transforms:
+    r"""The rotation and translation given by a 4-vector (a, b, x, y): :math:`p \mapsto R (p - (x, y))`.
+
+    .. math:: R = \frac{1}{\sqrt{a^2 + b^2}} \begin{pmatrix} a & -b \\ b & a \end{pmatrix}
+
+    The whole vector is divided by the same root, as in the paper's appendix F.
+    """
+    a, b, x, y = (parameters / parameters[:, :2].norm(dim=1, keepdim=True)).T
+    zero, one = torch.zeros_like(a), torch.ones_like(a)
+    rows = [a, -b, b * y - a * x, b, a, -b * x - a * y, zero, zero, one]
+    return torch.stack(rows, 1).unflatten(1, (3, 3))
