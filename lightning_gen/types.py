@@ -25,6 +25,8 @@ Classes = Float[Tensor, "batch classes"]
 DenoiserCondition = Classes | Inputs | None
 """What a denoiser is conditioned on: class rows, images, or None for nothing."""
 Latents = Float[Tensor, "batch *latent"]
+Styles = Float[Tensor, "batch layers style"]
+"""One intermediate latent w per layer of a style-based generator."""
 Codes = Int64[Tensor, "batch rows columns"]
 LogWeights = Float[Tensor, "num batch"]
 ImageShape = tuple[int, int, int]
@@ -143,6 +145,31 @@ class LatentGenerator(Protocol):
 
     def decode(self, latents: Latents) -> Images:
         """Decode latents."""
+        ...
+
+
+@runtime_checkable
+class StyleMapper(LatentGenerator, Protocol):
+    """A generator that maps latents z to intermediate latents w, and one w per layer to an image."""
+
+    num_styles: int
+    """Number of styles of an image, one per layer."""
+    truncation: float
+    """psi: styles w become m + psi (w - m) with their average m before they are decoded; 1 for no truncation."""
+    truncated_layers: int | None
+    """Number of layers, from the coarsest, whose styles are truncated; None for all."""
+
+    @property
+    def style_average(self) -> Float[Tensor, " style"]:
+        """The average m of the styles."""
+        ...
+
+    def styles(self, latents: Latents) -> Styles:
+        """Styles of latents, not truncated."""
+        ...
+
+    def decode_styles(self, styles: Styles) -> Images:
+        """Decode styles as they are, with constant noise."""
         ...
 
 

@@ -27,6 +27,7 @@ from lightning_gen.models.gans.lsgan import LSGAN
 from lightning_gen.models.gans.projection_gan import ProjectionGAN
 from lightning_gen.models.gans.r1gan import R1GAN
 from lightning_gen.models.gans.sngan import SNGAN
+from lightning_gen.models.gans.style_gan2 import StyleGAN2
 from lightning_gen.models.gans.unrolled_gan import UnrolledGAN
 from lightning_gen.models.gans.wgan import WGAN
 from lightning_gen.models.gans.wgan_gp import WGANGP
@@ -88,6 +89,8 @@ REMEDIES = {
     "clip": 1.0,
 }
 RESIDUAL_SIDES = (16, 32, 64, 128)
+PYRAMID_SIDES = (8, 16, 64)
+STYLES = {"latent_dim": 6, "style_dim": 8, "mapping_layers": 2, "channel_base": 64, "channel_max": 8}
 DENOISED_SIDES = (8, 28, 64)  # others take minutes: every image is many passes of the network
 UNET = {"width": 4, "multipliers": (1, 2), "blocks": 1, "attention": (4,), "depth": 1, "heads": 2}
 DIT = {"network": "dit", "width": 8}
@@ -265,6 +268,17 @@ CASES = [
         configs=("unrolled_gan_digits", "unrolled_gan_mnist"),
         variants=({"unrolled_steps": 2}, {"unrolled_steps": 1, **REMEDIES}),
         tiny=SMALL,
+    ),
+    Case(
+        StyleGAN2,
+        terms=PLAYERS | {"r1", "path_length", "path_length_penalty"},
+        configs=("stylegan2_digits",),
+        variants=(
+            {"penalty_every": 2, "generator_penalty_every": 2, "ema_half_life": None},
+            {"conditional": True, "accumulate": 2, "clip": 1.0, "packing": 2, **CLASSES},
+        ),
+        tiny=STYLES,
+        sides=PYRAMID_SIDES,
     ),
     Case(
         DDPM,

@@ -6,6 +6,7 @@ In each training batch the discriminator takes a step; in every ``n_critic``-th 
     discriminator: descend on discriminator_loss(batch, detached fakes)
         + in every penalty_every-th batch: penalty_every * discriminator_penalty(batch, detached fakes)
     generator, in every n_critic-th batch: descend on generator_loss(batch, fakes)
+        + in every generator_penalty_every-th batch: generator_penalty_every * generator_penalty(batch)
 
 Goodfellow et al. 2014 (https://arxiv.org/abs/1406.2661), algorithm 1, and Arjovsky et al. 2017
 (https://arxiv.org/abs/1701.07875), algorithm 1. The generator's step reuses the fakes of the discriminator's step: the
@@ -47,7 +48,9 @@ class AdversarialModule(GenerativeModule[Network]):
         n_critic: number of discriminator steps per generator step.
         accumulate: number of parts that a batch is split into to accumulate gradients: one step with less memory.
         clip: maximum 2-norm of each player's gradient, after unscaling under mixed precision; None for no clipping.
-        penalty_every: number of batches between two penalties, whose weight is multiplied by the same number.
+        penalty_every: number of batches between two penalties of the discriminators, whose weight is multiplied by the
+            same number.
+        generator_penalty_every: the same for the generators' penalty.
         **kwargs: see :class:`GenerativeModule`.
     """
 
@@ -65,14 +68,22 @@ class AdversarialModule(GenerativeModule[Network]):
         accumulate: int = 1,
         clip: float | None = None,
         penalty_every: int = 1,
+        generator_penalty_every: int = 1,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_at_least(1, n_critic=n_critic, accumulate=accumulate, penalty_every=penalty_every)
+        check_at_least(1, n_critic=n_critic, accumulate=accumulate)
+        check_at_least(1, penalty_every=penalty_every, generator_penalty_every=generator_penalty_every)
         check_above(0, clip=clip, note=", or null for no clipping")
         if penalty_every > 1 and type(self).discriminator_penalty is AdversarialModule.discriminator_penalty:
             raise InputError(f"model.penalty_every is {penalty_every}, and {type(self).__name__} has no penalty")
-        self.n_critic, self.accumulate, self.clip, self.penalty_every = n_critic, accumulate, clip, penalty_every
+        if generator_penalty_every > 1 and type(self).generator_penalty is AdversarialModule.generator_penalty:
+            raise InputError(
+                f"model.generator_penalty_every is {generator_penalty_every}, and the generator of "
+                f"{type(self).__name__} has no penalty"
+            )
+        self.n_critic, self.accumulate, self.clip = n_critic, accumulate, clip
+        self.penalty_every, self.generator_penalty_every = penalty_every, generator_penalty_every
         self.automatic_optimization = False
         self.last_terms: dict[str, Tensor] = {}
 
@@ -106,6 +117,13 @@ class AdversarialModule(GenerativeModule[Network]):
         """
         return None
 
+    def generator_penalty(self, batch: Batch) -> Loss | None:
+        """A penalty on the generators, computed in every ``generator_penalty_every``-th batch; None by default.
+
+        It is called with autocast disabled, after the generators' loss, in batches in which the generators are trained.
+        """
+        return None
+
     def constrain_discriminators(self) -> None:
         """Project the discriminators' weights after each of their steps; does nothing by default."""
 
@@ -132,6 +150,7 @@ class AdversarialModule(GenerativeModule[Network]):
         parts = split(batch, self.accumulate)
         train_generator = (self.batches_seen + 1) % self.n_critic == 0
         penalise = self.batches_seen % self.penalty_every == 0
+        penalise_generator = self.batches_seen // self.n_critic % self.generator_penalty_every == 0
         reuse = train_generator and len(parts) == 1
         terms: dict[str, Tensor] = {}
         fakes: Any = None
@@ -150,6 +169,8 @@ class AdversarialModule(GenerativeModule[Network]):
                 for part in parts:
                     loss = self.generator_loss(part, fakes if reuse else self.generate(part))
                     self.add_gradient(loss, len(parts), terms)
+                    if penalise_generator and (penalty := self.weighted_generator_penalty(part)) is not None:
+                        self.add_gradient(penalty, len(parts), terms)
 
         average_over_ranks(running_statistics(*self.generators(), *self.discriminators()))
         self.count(batch)
@@ -169,6 +190,12 @@ class AdversarialModule(GenerativeModule[Network]):
         with torch.autocast(self.device.type, enabled=False):
             penalty = self.discriminator_penalty(batch, pytree.tree_map(full_precision, fakes))
         return penalty and Loss(penalty.total * self.penalty_every, penalty.terms)
+
+    def weighted_generator_penalty(self, batch: Batch) -> Loss | None:
+        """As :meth:`weighted_penalty`, of the generators."""
+        with torch.autocast(self.device.type, enabled=False):
+            penalty = self.generator_penalty(batch)
+        return penalty and Loss(penalty.total * self.generator_penalty_every, penalty.terms)
 
     @contextmanager
     def optimizer_step_on(self, optimizer: LightningOptimizer, networks: Sequence[nn.Module]) -> Iterator[None]:

@@ -44,7 +44,11 @@ class LatentSampling:
         """
         if labels is not None:
             raise InputError(f"{type(self).__name__} is not conditional and cannot generate a requested class")
-        return self.decode(self.sample_latents(num, generator=generator))
+        return self.decode_sampled(self.sample_latents(num, generator=generator), generator)
+
+    def decode_sampled(self, latents: Latents, generator: RandomSource) -> Images:
+        """Images of sampled latents; a generator with noise of its own draws it here, after the latents."""
+        return self.decode(latents)
 
 
 class ConditionalLatentSampling(LatentSampling):
@@ -86,9 +90,29 @@ class ConditionalLatentSampling(LatentSampling):
             InputError: if the number of labels is not ``num``, or a label is out of range.
         """
         if labels is None:
-            return self.decode(self.sample_latents(num, generator=generator))
+            return self.decode_sampled(self.sample_latents(num, generator=generator), generator)
         check_labels(labels, num, self.num_classes)
-        return self.decode(self.latents_of(labels, generator))
+        return self.decode_sampled(self.latents_of(labels, generator), generator)
+
+
+class OptionalClassSampling(ConditionalLatentSampling):
+    """Mixin: conditional if ``num_classes`` is not 0, otherwise as :class:`LatentSampling`."""
+
+    def latents_for(self, batch: Batch) -> Latents:
+        """Sample the latents of a training batch."""
+        return self._sampling.latents_for(self, batch)
+
+    def sample_latents(self, num: int, *, generator: RandomSource = None) -> Latents:
+        """Sample latents from the prior."""
+        return self._sampling.sample_latents(self, num, generator=generator)
+
+    def sample(self, num: int, *, labels: Labels | None = None, generator: RandomSource = None) -> Images:
+        """Generate images, of the requested classes if the model is conditional."""
+        return self._sampling.sample(self, num, labels=labels, generator=generator)
+
+    @property
+    def _sampling(self) -> type[LatentSampling]:
+        return ConditionalLatentSampling if self.num_classes else LatentSampling
 
 
 def check_num_classes(model: type, num_classes: int) -> int:
