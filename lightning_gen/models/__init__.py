@@ -26,6 +26,7 @@ from lightning_gen.models.gans.projection_gan import ProjectionGAN
 from lightning_gen.models.gans.r1gan import R1GAN
 from lightning_gen.models.gans.sngan import SNGAN
 from lightning_gen.models.gans.style_gan2 import StyleGAN2
+from lightning_gen.models.gans.style_gan3 import StyleGAN3
 from lightning_gen.models.gans.unrolled_gan import UnrolledGAN
 from lightning_gen.models.gans.wgan import WGAN
 from lightning_gen.models.gans.wgan_gp import WGANGP
@@ -69,5 +70,6 @@ __all__ = [
     "ProjectionGAN",
     "SRResNet",
     "StyleGAN2",
+    "StyleGAN3",
     "UnrolledGAN",
 ]

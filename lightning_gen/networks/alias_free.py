@@ -8,7 +8,7 @@ radial filters (configuration R) it is equivariant to rotation as well.
 ``alias_free_filters.py`` specifies the layers.
 """
 
-import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -25,10 +25,10 @@ from lightning_gen.networks.alias_free_filters import (
     signal_specs,
 )
 from lightning_gen.networks.equalized import EqualizedLinear, normalize_2nd_moment
-from lightning_gen.networks.fourier_features import FourierFeatures, Transforms, rigid_transforms
+from lightning_gen.networks.fourier_features import FourierFeatures, rigid_transforms
 from lightning_gen.networks.modulated import modulated_conv2d
-from lightning_gen.networks.style_generator import ToImage
-from lightning_gen.types import Images, ImageShape, Styles
+from lightning_gen.networks.style_generator import Noise, ToImage, TransformableSynthesis
+from lightning_gen.types import Images, ImageShape, Styles, Transforms
 
 AliasFreeConfig = Literal["t", "r"]
 TAPS_PER_SAMPLE = 6
@@ -142,7 +142,7 @@ class AliasFreeLayer(nn.Module):
         return self.activation(features + self.bias[:, None, None].to(features.dtype))
 
 
-class AliasFreeSynthesis(nn.Module):
+class AliasFreeSynthesis(TransformableSynthesis):
     """Fourier features, moved by a learned rigid transform, alias-free layers and a 1 x 1 convolution to the image.
 
     Args:
@@ -175,6 +175,7 @@ class AliasFreeSynthesis(nn.Module):
         channel_max: int = 512,
     ) -> None:
         super().__init__()
+        self.transformable = True
         kernel_size, factor = (3, 1) if config == "t" else (1, 2)
         specs = signal_specs(
             image_shape,
@@ -186,9 +187,9 @@ class AliasFreeSynthesis(nn.Module):
         )
         first = specs[0]
         self.num_styles = num_layers + 2
-        self.affine = EqualizedLinear(style_dim, 4)
+        self.affine = EqualizedLinear(style_dim, 4, bias=False)
         self.affine.weight.detach().zero_()
-        self.affine.bias.detach().copy_(torch.tensor([1.0, 0.0, 0.0, 0.0]))
+        self.affine_bias = nn.Parameter(torch.tensor([1.0, 0.0, 0.0, 0.0]))  # no rotation, no translation
         self.features = FourierFeatures(first.channels, first.size, first.rate, first.cutoff)
         self.layers = nn.ModuleList(
             AliasFreeLayer(before, after, style_dim, kernel_size, config == "r" and not after.critical)
@@ -197,18 +198,20 @@ class AliasFreeSynthesis(nn.Module):
         self.norm = MagnitudeNorm()
         self.to_image = ToImage(specs[-1].channels, image_shape[0], style_dim)
 
-    def forward(self, styles: Styles, transforms: Transforms | None = None) -> Images:
-        """Images of one style per layer, not limited to [-1, 1].
+    def forward(
+        self, styles: Styles, noise: Sequence[Noise] | None = None, transforms: Transforms | None = None
+    ) -> Images:
+        """Images of styles, not limited to [-1, 1].
 
         Args:
             styles: the styles.
-            transforms: matrices A: what is at the position A p of the image without transform comes to p; None for the
-                identity.
+            noise: has no effect, as there is no noise.
+            transforms: applied to the image after the learned transform; None for the identity.
 
         Returns:
             The images.
         """
-        moved = rigid_transforms(self.affine(styles[:, 0]).float())
+        moved = rigid_transforms((self.affine(styles[:, 0]) + self.affine_bias).float())
         features = self.features(moved if transforms is None else moved @ transforms.to(moved))
         for i, layer in enumerate(self.layers, 1):
             features = layer(features, styles[:, i])

@@ -84,7 +84,7 @@ def signal_specs(
     _, height, side = image_shape
     if height != side or side < MIN_SIDE or side & (side - 1):
         raise InputError(
-            f"images of {height} x {side} pixels; an alias-free generator makes squares of {MIN_SIDE}, 16, 32, ... pixels"
+            f"images of {height} x {side} pixels; an alias-free generator makes squares of {MIN_SIDE}, 16, 32, ..."
         )
     check_at_least(1, num_critical=num_critical)
     check_above(num_critical, num_layers=num_layers, note=" (num_critical)")

@@ -4,8 +4,8 @@ Karras et al. 2021, https://arxiv.org/abs/2106.12423, section 3.1. Channel c of 
 
 .. math:: \sin(2 \pi (f_c \cdot p + \phi_c))
 
-at the position p, which a transform moves: the input at p becomes that at A p. In the coordinates of p the image is a
-square of side 1 with its centre at the origin; x points to the right, y down.
+at the position p. A transform A moves it: the input at p becomes that at A p, in the coordinates of
+:data:`~lightning_gen.types.Transforms`.
 """
 
 import math
@@ -14,8 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-Transforms = Float[Tensor, "batch 3 3"]
-"""Homogeneous matrices A: what was at the position A p of an image comes to p."""
+from lightning_gen.types import Transforms
 
 
 class FourierFeatures(nn.Module):
@@ -45,13 +44,15 @@ class FourierFeatures(nn.Module):
         rows, columns = torch.meshgrid(line, line, indexing="ij")
         self.register_buffer("positions", torch.stack([columns, rows], 2).flatten(0, 1), persistent=False)
 
-    def forward(self, transforms: Transforms) -> Float[Tensor, "batch channels size size"]:
-        """Compute the features in float32.
+    def forward(self, transforms: Transforms | None = None) -> Float[Tensor, "batch channels size size"]:
+        """Compute the features in float32; of one image without transform if None.
 
         Waves whose transformed frequency exceeds the cutoff are faded out towards half of the sampling rate, so that
         a transform that enlarges frequencies does not alias.
         """
-        with torch.autocast(transforms.device.type, enabled=False):
+        if transforms is None:
+            transforms = torch.eye(3, device=self.positions.device)[None]
+        with torch.autocast(self.positions.device.type, enabled=False):
             transforms = transforms.to(self.frequencies.dtype)
             frequencies = self.frequencies @ transforms[:, :2, :2]  # (batch, channels, 2)
             phases = self.phases + (self.frequencies @ transforms[:, :2, 2:])[..., 0]  # (batch, channels)
