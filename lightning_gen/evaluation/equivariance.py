@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from lightning_gen.affine import identity, rotation, translation
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation.distance import ImageDistance
 from lightning_gen.evaluation.metric_record import FeatureInputs, LatentBatch, Metric, Scores
@@ -86,30 +87,22 @@ class Equivariance:
         return torch.stack([masked, mask.double().sum((1, 2, 3)) * errors.shape[1]], 1).cpu()
 
 
-def translation_errors(
-    generate: Callable[[Transforms], Images], shifts: Float[Tensor, "batch 2"], side: int
-) -> Errors:
+def translation_errors(generate: Callable[[Transforms], Images], shifts: Float[Tensor, "batch 2"], side: int) -> Errors:
     """Errors of images moved by ``shifts``, in pixels, in x and y."""
-    matrices = torch.eye(3, device=shifts.device).repeat(len(shifts), 1, 1)
-    images = generate(matrices)
-    matrices[:, :2, 2] = -shifts / side
-    expected, mask = translate(images, shifts)
-    return (expected - generate(matrices)).square(), mask
+    expected, mask = translate(generate(identity(len(shifts), device=shifts.device)), shifts)
+    moved = generate(translation(*(-shifts / side).T))
+    return (expected - moved).square(), mask
 
 
 def rotation_errors(generate: Callable[[Transforms], Images], angles: Float[Tensor, " batch"], side: int) -> Errors:
     """Errors of images rotated by ``angles``, in radians."""
-    matrices = torch.eye(3, device=angles.device).repeat(len(angles), 1, 1)
-    images = generate(matrices)
-    cosines, sines = angles.cos(), angles.sin()
-    matrices[:, :2, :2] = torch.stack([cosines, -sines, sines, cosines], 1).unflatten(1, (2, 2))
-    rotations = matrices[:, :2, :2]
-    expected = torch.stack([rotate(image, rotation) for image, rotation in zip(images, rotations, strict=True)])
-    moved = torch.stack(
-        [pseudo_rotate(image, rotation) for image, rotation in zip(generate(matrices), rotations, strict=True)]
-    )
-    masks = [rotation_mask(side, rotation, ROTATION_MARGIN) for rotation in rotations]
-    return (expected - moved).square(), torch.stack(masks)[:, None].to(images)
+    matrices = rotation(angles)
+    images, moved = generate(identity(len(angles), device=angles.device)), generate(matrices)
+    planes = matrices[:, :2, :2]
+    expected = torch.stack([rotate(image, plane) for image, plane in zip(images, planes, strict=True)])
+    filtered = torch.stack([pseudo_rotate(image, plane) for image, plane in zip(moved, planes, strict=True)])
+    masks = torch.stack([rotation_mask(side, plane, ROTATION_MARGIN) for plane in planes])
+    return (expected - filtered).square(), masks[:, None].to(images)
 
 
 def decibels(name: str) -> Callable[[FeatureInputs], Scores]:

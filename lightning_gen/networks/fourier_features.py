@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lightning_gen.affine import identity, rotation, translation
 from lightning_gen.types import Transforms
 
 
@@ -51,7 +52,7 @@ class FourierFeatures(nn.Module):
         a transform that enlarges frequencies does not alias.
         """
         if transforms is None:
-            transforms = torch.eye(3, device=self.positions.device)[None]
+            transforms = identity(1, device=self.positions.device)
         with torch.autocast(self.positions.device.type, enabled=False):
             transforms = transforms.to(self.frequencies.dtype)
             frequencies = self.frequencies @ transforms[:, :2, :2]  # (batch, channels, 2)
@@ -70,7 +71,6 @@ def rigid_transforms(parameters: Float[Tensor, "batch 4"]) -> Transforms:
 
     The whole vector is divided by the same root, as in the paper's appendix F.
     """
-    a, b, x, y = (parameters / parameters[:, :2].norm(dim=1, keepdim=True)).T
-    zero, one = torch.zeros_like(a), torch.ones_like(a)
-    rows = [a, -b, b * y - a * x, b, a, -b * x - a * y, zero, zero, one]
-    return torch.stack(rows, 1).unflatten(1, (3, 3))
+    a, b, x, y = parameters.T
+    length = torch.hypot(a, b)
+    return rotation(torch.atan2(b, a)) @ translation(-x / length, -y / length)

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import torch
 
-from lightning_gen.checks import check_at_least, check_choice
+from lightning_gen.checks import check_at_least
 from lightning_gen.models.gans.style_gan2_base import StyleGAN2Base
 from lightning_gen.networks.alias_free import AliasFreeSynthesis
 from lightning_gen.networks.fir import blur
@@ -65,7 +65,6 @@ class StyleGAN3(StyleGAN2Base):
             generator_lr=generator_lr,
             **kwargs,
         )
-        check_choice(("t", "r"), config=config)
         check_at_least(0, blur_sigma=blur_sigma)
         check_at_least(1, blur_images=blur_images)
         self.blur_sigma, self.blur_images = blur_sigma, blur_images
