@@ -11,16 +11,12 @@ the table has the images per second of each turn, the medians and their ratio, w
 
 import argparse
 import statistics
-import tempfile
-import time
 
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.loggers import CSVLogger
 from rich.console import Console
 from rich.table import Table
+from through_trainer import bare, descend, through_the_trainer
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, IterableDataset
 
 from lightning_gen.cli import filter_messages
 from lightning_gen.cli.devices import default_device
@@ -28,71 +24,9 @@ from lightning_gen.models.translation.cyclegan import CycleGAN
 from lightning_gen.models.translation.pix2pix import Pix2Pix
 from lightning_gen.types import Batch
 
-WARM_UP = 3
-
-
-class Batches(IterableDataset):
-    """The same few batches, again and again."""
-
-    def __init__(self, batches, num):
-        self.batches, self.num = batches, num
-
-    def __len__(self):
-        return self.num
-
-    def __iter__(self):
-        return (self.batches[i % len(self.batches)] for i in range(self.num))
-
-
-class Timer(pl.Callback):
-    """Measures seconds from the first batch after the warm-up to the end of training."""
-
-    def on_train_batch_start(self, trainer, module, batch, batch_idx):
-        if batch_idx == WARM_UP:
-            self.start = now(module.device)
-
-    def on_train_end(self, trainer, module):
-        self.seconds = now(module.device) - self.start
-
-
-def now(device):
-    if device.type != "cpu":
-        torch.accelerator.synchronize()
-    return time.perf_counter()
-
-
-def through_the_trainer(model, batches, steps):
-    timer = Timer()
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = pl.Trainer(
-            max_steps=steps + WARM_UP,
-            devices=1,
-            logger=CSVLogger(folder),
-            callbacks=[timer],
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-        trainer.fit(model, DataLoader(Batches(batches, steps + WARM_UP), batch_size=None))
-    return timer.seconds
-
-
-def bare(step, batches, steps, device):
-    for i in range(steps + WARM_UP):
-        if i == WARM_UP:
-            start = now(device)
-        step(batches[i % len(batches)])
-    return now(device) - start
-
 
 def adam(*networks):
     return torch.optim.Adam([p for network in networks for p in network.parameters()], 2e-4, (0.5, 0.999))
-
-
-def descend(loss, optimizer):
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
 
 
 def pix2pix_step(model):
