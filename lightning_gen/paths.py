@@ -15,7 +15,9 @@ from torch import Tensor
 from lightning_gen.types import Latents
 
 PathKind = Literal["linear", "spherical"]
-LatentPath = Float[Tensor, "rows steps *latent"]
+LatentPath = Float[Tensor, "rows points *latent"]
+Times = Float[Tensor, "_ points"]
+"""Positions in [0, 1] on the path of each row, or one row for all."""
 MIN_SINE = 1e-3
 """Latents whose angle has a smaller sine count as parallel: the arc between them is degenerate or not unique."""
 
@@ -33,22 +35,20 @@ def slerp(start: Latents, end: Latents, steps: int) -> LatentPath:
     Returns:
         Latents ``(rows, steps, *latent)``.
     """
-    t = torch.linspace(0, 1, steps, device=start.device).unsqueeze(1)  # (T, 1)
-    a, b = start.flatten(1).float(), end.flatten(1).float()  # (N, D)
-    omega = torch.cosine_similarity(a, b).clamp(-1, 1).acos()[:, None, None]  # (N, 1, 1)
-    a, b, sine = a.unsqueeze(1), b.unsqueeze(1), omega.sin()  # (N, 1, D)
-    arc = ((1 - t) * omega).sin() / sine * a + (t * omega).sin() / sine * b  # (N, T, D)
-    points = torch.where(sine > MIN_SINE, arc, torch.lerp(a, b, t))
-    return points.to(start.dtype).unflatten(2, start.shape[1:])
+    return path_points("spherical", start, end, even_times(start, steps))
 
 
 def lerp(start: Latents, end: Latents, steps: int) -> LatentPath:
     """Interpolate along straight lines, exact at both ends; arguments as in :func:`slerp`."""
-    t = torch.linspace(0, 1, steps, device=start.device, dtype=start.dtype).unsqueeze(1)
-    return torch.lerp(start.flatten(1).unsqueeze(1), end.flatten(1).unsqueeze(1), t).unflatten(2, start.shape[1:])
+    return path_points("linear", start, end, even_times(start, steps))
 
 
 def latent_path(kind: PathKind, start: Latents, end: Latents, steps: int, num_classes: int = 0) -> LatentPath:
+    """Evenly spaced points of paths, including both ends; other arguments as in :func:`path_points`."""
+    return path_points(kind, start, end, even_times(start, steps), num_classes)
+
+
+def path_points(kind: PathKind, start: Latents, end: Latents, times: Times, num_classes: int = 0) -> LatentPath:
     """Interpolate along lines or arcs, exact at both ends.
 
     Classes are always interpolated linearly, so that they sum to 1 on the whole path, and a class that both ends share
@@ -58,16 +58,31 @@ def latent_path(kind: PathKind, start: Latents, end: Latents, steps: int, num_cl
         kind: ``linear`` or ``spherical``.
         start: latents ``(rows, *latent)``.
         end: latents of the same shape.
-        steps: number of points per path, including both ends.
+        times: positions t in [0, 1], those of each row or one row for all.
         num_classes: the number of last entries of a latent that are a one-hot class.
 
     Returns:
-        Latents ``(rows, steps, *latent)``.
+        Latents ``(rows, points, *latent)``, in the dtype of ``start``.
     """
-    lines = lerp(start, end, steps)
     if kind == "linear":
-        return lines
-    if not num_classes:
-        return slerp(start, end, steps)
-    arcs = slerp(start[..., :-num_classes], end[..., :-num_classes], steps)
-    return torch.cat([arcs, lines[..., -num_classes:]], -1)
+        points = torch.lerp(
+            start.flatten(1).unsqueeze(1), end.flatten(1).unsqueeze(1), times.to(start.dtype)[..., None]
+        )
+        return points.unflatten(2, start.shape[1:])
+    if num_classes:
+        arcs = path_points(kind, start[..., :-num_classes], end[..., :-num_classes], times)
+        lines = path_points("linear", start[..., -num_classes:], end[..., -num_classes:], times)
+        return torch.cat([arcs, lines], -1)
+    dtype = torch.promote_types(start.dtype, torch.float32)
+    a, b, t = start.flatten(1).to(dtype), end.flatten(1).to(dtype), times.to(dtype)[..., None]  # (N, D), (N, T, 1)
+    omega = torch.cosine_similarity(a, b).clamp(-1, 1).acos()[:, None, None]  # (N, 1, 1)
+    a, b, sine = a.unsqueeze(1), b.unsqueeze(1), omega.sin()  # (N, 1, D)
+    arc = ((1 - t) * omega).sin() / sine * a + (t * omega).sin() / sine * b  # (N, T, D)
+    points = torch.where(sine > MIN_SINE, arc, torch.lerp(a, b, t))
+    return points.to(start.dtype).unflatten(2, start.shape[1:])
+
+
+def even_times(latents: Latents, steps: int) -> Times:
+    """Evenly spaced positions (1, steps) from 0 to 1, on the device of latents."""
+    dtype = torch.promote_types(latents.dtype, torch.float32)
+    return torch.linspace(0, 1, steps, device=latents.device, dtype=dtype).unsqueeze(0)

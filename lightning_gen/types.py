@@ -172,7 +172,7 @@ class StyleMapper(LatentGenerator, Protocol):
         ...
 
     def decode_styles(self, styles: Styles) -> Images:
-        """Decode styles as they are, with constant noise."""
+        """Decode styles as they are, with constant noise; gradients flow into styles that require them."""
         ...
 
 

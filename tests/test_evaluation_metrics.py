@@ -13,6 +13,7 @@ from lightning_gen.data import ImageData
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation import (
     FEATURE_METRICS,
+    GENERATOR_METRICS,
     LIKELIHOOD_METRICS,
     METRICS,
     PAIR_METRICS,
@@ -45,7 +46,7 @@ def test_names_and_scores_are_unique_and_every_metric_is_of_one_kind():
     # of reconstructions and of pairs, which are never on one card
     assert {key for key, num in keys.items() if num > 1} == {"psnr", "ssim"}
     automatic = {metric.name for metric in RECORDS if metric.automatic}
-    requested = (*FEATURE_METRICS, *PAIR_METRICS, *LIKELIHOOD_METRICS)
+    requested = (*FEATURE_METRICS, *GENERATOR_METRICS, *PAIR_METRICS, *LIKELIHOOD_METRICS)
     assert {*requested, *automatic} == set(METRICS)
     assert len(requested) + len(automatic) == len(METRICS)
 
@@ -69,6 +70,8 @@ def test_records_name_the_scores_that_their_functions_return():
 def test_the_checks_follow_from_the_record(metric):
     if metric.name not in FEATURE_METRICS:
         reason = "compares pairs" if metric.name in PAIR_METRICS else f"unknown metric '{metric.name}'"
+        if metric.name in GENERATOR_METRICS:
+            reason = f"{metric.name} is computed from a model"
         with pytest.raises(InputError, match=reason):
             check_metrics([metric.name], Linear(), 1000, 1000)
         return
@@ -87,7 +90,7 @@ def test_the_checks_follow_from_the_record(metric):
 
 
 def test_the_command_offers_the_metrics_of_the_table():
-    assert get_args(command.Metric) == (*FEATURE_METRICS, *PAIR_METRICS, *LIKELIHOOD_METRICS)
+    assert get_args(command.Metric) == (*FEATURE_METRICS, *GENERATOR_METRICS, *PAIR_METRICS, *LIKELIHOOD_METRICS)
 
 
 def test_the_classifier_is_trained_on_train_and_tested_on_val(tmp_path):

@@ -16,6 +16,7 @@ from lightning_gen.evaluation import comparison, score_samples, score_translatio
 from lightning_gen.noise import randn
 from lightning_gen.types import PairSet
 from tests.test_evaluation import Generator, Images, Linear, digit_sets
+from tests.toy_styles import Floats, ToyStyles
 
 TIMEOUT = 3
 
@@ -43,6 +44,11 @@ def translated():
     return score_translations(Noisy(), pairs, Linear(), batch_size=64, seed=2)
 
 
+def probed():
+    train, _ = digit_sets(16)
+    return score_samples(ToyStyles(), train, Floats(), metrics=("ppl_zfull",), num_samples=15, batch_size=4)
+
+
 def work(rank: int, folder: Path) -> None:
     store = dist.FileStore(str(folder / "store"), 2)
     store.add("here", 1)
@@ -60,6 +66,7 @@ def work(rank: int, folder: Path) -> None:
         (folder / f"{rank}.json").write_text(scored().to_json())
         comparison.compute_scores = compute
         (folder / f"translations{rank}.json").write_text(translated().to_json())
+        (folder / f"path_length{rank}.json").write_text(probed().to_json())
         with scoring_group() as group, pytest.raises(InputError, match="on rank 0"):
             group.on_first_rank(lambda: fail(rank))
         dist.barrier()
@@ -87,3 +94,6 @@ def test_two_ranks_give_the_scores_of_one(tmp_path, monkeypatch):
     assert cards[0]["seed"] == alone.seed == 2
     assert cards[0]["scores"] == pytest.approx(alone.scores, rel=1e-6)
     assert cards[0]["baselines"]["copy"] == pytest.approx(alone.baselines["copy"], rel=1e-6)
+    cards = [json.loads((tmp_path / f"path_length{rank}.json").read_text()) for rank in range(2)]
+    assert cards[0] == cards[1]
+    assert cards[0]["scores"] == pytest.approx(probed().scores, rel=1e-4)

@@ -72,8 +72,8 @@ class Fidelity(pl.Callback):
     Args:
         every_n_epochs: train epochs between two scores; the end of training is always scored.
         num_samples: the number of images to score; default: the size of the train split, at most 10,000.
-        metrics: one or several of ``fid``, ``isc``, ``kid`` ..., see ``lightning_gen.evaluation.FEATURE_METRICS``;
-            ``copies`` is refused, because training does not use the test split.
+        metrics: one or several of ``fid``, ``isc``, ``kid`` ..., see ``lightning_gen.evaluation.FEATURE_METRICS`` and
+            ``GENERATOR_METRICS``; ``copies`` is refused, because training does not use the test split.
         features: name of the extractor; ``auto``: the classifier for labelled data with enough images per class,
             otherwise inception if its weights are present, otherwise efficientnet_lite0 if it is installed, otherwise
             nothing is scored but the pairs of a translator; None disables scoring.
@@ -160,7 +160,9 @@ class Fidelity(pl.Callback):
         generated = reference
         if translates(pl_module):
             generated, reference, _ = self.pairs(trainer, pl_module)
-        check_metrics(self.metrics, self.extractor, self.num_scored(pl_module, generated), len(reference))
+        model = pl_module if isinstance(pl_module, ImageGenerator) else None
+        num = self.num_scored(pl_module, generated)
+        check_metrics(self.metrics, self.extractor, num, len(reference), model=model)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Score the model every ``every_n_epochs`` epochs and after the last one."""

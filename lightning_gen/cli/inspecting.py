@@ -11,6 +11,7 @@ from lightning_gen.cli.devices import resolve_device
 from lightning_gen.cli.generation import set_sampling
 from lightning_gen.cli.parsing import parse_options
 from lightning_gen.cli.runs import run_folder_of
+from lightning_gen.cli.truncating import TruncationOptions, set_truncation
 from lightning_gen.errors import InputError
 from lightning_gen.inference import isolated_inference
 from lightning_gen.inspection import Findings, Subject
@@ -22,15 +23,17 @@ from lightning_gen.inspection.inpaint import inpaint
 from lightning_gen.inspection.interpolate import interpolate
 from lightning_gen.inspection.latent_map import latent_map
 from lightning_gen.inspection.manifold import manifold
+from lightning_gen.inspection.mix import mix
 from lightning_gen.inspection.neighbours import neighbours
 from lightning_gen.inspection.network_interpolation import network_interpolation
+from lightning_gen.inspection.project import project
 from lightning_gen.inspection.reconstruct import reconstruct
 from lightning_gen.inspection.translate import translate
 from lightning_gen.inspection.traverse import traverse
 from lightning_gen.models.checkpoint import find_checkpoint, load_model
 from lightning_gen.types import SamplingOptions
 
-PATH_OPTIONS = ("--ckpt", "--out", "--root", "--psnr_ckpt")
+PATH_OPTIONS = ("--ckpt", "--out", "--root", "--psnr_ckpt", "--lpips_weights")
 """Options whose value may be equal to the name of an inspection."""
 INSPECTIONS: dict[str, Callable[..., Findings]] = {
     "reconstruct": reconstruct,
@@ -46,6 +49,8 @@ INSPECTIONS: dict[str, Callable[..., Findings]] = {
     "neighbours": neighbours,
     "network-interpolation": network_interpolation,
     "translate": translate,
+    "mix": mix,
+    "project": project,
 }
 
 
@@ -90,18 +95,27 @@ def inspect(args: Sequence[str]) -> None:
         raise InputError(f"name what to inspect, one of {', '.join(INSPECTIONS)}: inspect --ckpt CKPT WHAT [options]")
     name = words.pop(names[0])
     inspection = INSPECTIONS[name]
-    groups = (InspectionOptions, SamplingOptions)
-    [shared, sampling], options = parse_options(inspection, f"inspect {name}", words, groups, skip={"subject"})
-    run_inspection(name, shared, sampling, options)
+    groups = (InspectionOptions, SamplingOptions, TruncationOptions)
+    [shared, sampling, truncation], options = parse_options(
+        inspection, f"inspect {name}", words, groups, skip={"subject"}
+    )
+    run_inspection(name, shared, sampling, truncation, options)
 
 
-def run_inspection(name: str, shared: InspectionOptions, sampling: SamplingOptions, options: Mapping[str, Any]) -> None:
+def run_inspection(
+    name: str,
+    shared: InspectionOptions,
+    sampling: SamplingOptions,
+    truncation: TruncationOptions,
+    options: Mapping[str, Any],
+) -> None:
     """Load a checkpoint and its data, inspect it, print the findings and save them.
 
     Args:
         name: a key of ``INSPECTIONS``.
         shared: the options of all inspections.
         sampling: options of iterative sampling.
+        truncation: options of style-based generators.
         options: arguments of the inspection.
     """
     check_at_least(0, prefix="--", seed=shared.seed)
@@ -111,6 +125,7 @@ def run_inspection(name: str, shared: InspectionOptions, sampling: SamplingOptio
     model = load_model(checkpoint).to(resolve_device(shared.device))
     model.use_ema = not shared.raw
     set_sampling(model, sampling)
+    set_truncation(model, truncation)
     with isolated_inference(model, shared.seed):
         findings = INSPECTIONS[name](Subject(model, data, shared.seed, shared.batch_size), **options)
     folder = shared.out or run_folder_of(checkpoint) / "inspection"

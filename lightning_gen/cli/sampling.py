@@ -8,6 +8,7 @@ from lightning_gen.checks import check_at_least
 from lightning_gen.cli.devices import resolve_device
 from lightning_gen.cli.generation import DEFAULT_SAMPLING, progress_bar, set_sampling
 from lightning_gen.cli.outputs import check_empty
+from lightning_gen.cli.truncating import NO_TRUNCATION, TruncationOptions, set_truncation
 from lightning_gen.errors import InputError
 from lightning_gen.images import grid, save_png, to_uint8
 from lightning_gen.models.checkpoint import find_checkpoint, load_model
@@ -25,6 +26,7 @@ def sample(
     raw: bool = False,
     device: str | None = None,
     sampling: SamplingOptions = DEFAULT_SAMPLING,
+    style_options: TruncationOptions = NO_TRUNCATION,
 ) -> None:
     """Generate images from a checkpoint, and write them as PNG files and as one grid.
 
@@ -40,6 +42,7 @@ def sample(
         raw: Use the trained weights, not their moving average.
         device: cpu, cuda, mps, ... Default: the accelerator if there is one, otherwise the CPU.
         sampling: Options of iterative generation.
+        style_options: Options of style-based generators.
 
     Raises:
         InputError: if an argument is invalid, the model does not support it, or the folder is not empty.
@@ -57,6 +60,7 @@ def sample(
     if labels is not None and model.num_classes and not all(0 <= label < model.num_classes for label in labels):
         raise InputError(f"--labels is {labels}; the classes of this model are 0 to {model.num_classes - 1}")
     set_sampling(model, sampling)
+    set_truncation(model, style_options)
     model.use_ema = not raw
     classes = torch.tensor(labels).repeat(-(-num // len(labels)))[:num].to(model.device) if labels else None
     batches = []

@@ -18,16 +18,25 @@ from lightning_gen.cli.runs import run_folder_of
 from lightning_gen.cli.scoring_folders import score_folder
 from lightning_gen.cli.scoring_models import score_checkpoint
 from lightning_gen.cli.scoring_options import ModelOptions, ScoringOptions, Split
+from lightning_gen.cli.truncating import NO_TRUNCATION, TruncationOptions, set_truncation
 from lightning_gen.errors import InputError
-from lightning_gen.evaluation import AUTO, FEATURE_METRICS, LIKELIHOOD_METRICS, PAIR_METRICS, ScoreCard
+from lightning_gen.evaluation import (
+    AUTO,
+    FEATURE_METRICS,
+    GENERATOR_METRICS,
+    LIKELIHOOD_METRICS,
+    PAIR_METRICS,
+    ScoreCard,
+)
 from lightning_gen.loggers import WandbRunLogger
 from lightning_gen.models.checkpoint import find_checkpoint
 from lightning_gen.types import SamplingOptions
 
+REQUESTABLE = FEATURE_METRICS + GENERATOR_METRICS + PAIR_METRICS + LIKELIHOOD_METRICS
 if TYPE_CHECKING:
     Metric = str
 else:
-    Metric = Literal[FEATURE_METRICS + PAIR_METRICS + LIKELIHOOD_METRICS]
+    Metric = Literal[REQUESTABLE]
 
 
 def evaluate(
@@ -55,6 +64,7 @@ def evaluate(
     out: Path | None = None,
     device: str | None = None,
     sampling: SamplingOptions = DEFAULT_SAMPLING,
+    style_options: TruncationOptions = NO_TRUNCATION,
 ) -> None:
     """Score a checkpoint, or a folder of images, and write the score card.
 
@@ -70,7 +80,7 @@ def evaluate(
             translator, a folder of pairs, or of images if the checkpoint's inputs are computed from images.
         metrics: one or several metrics, described in docs/scoring.md; default: fid, where there is an extractor for it.
             elbo and nll are likelihoods of the split's images under the model; copies compares samples with the train
-            and test splits, whatever the split; lpips compares pairs.
+            and test splits, whatever the split; lpips compares pairs; ppl_zfull ... are path lengths of a generator.
         features: the extractor whose features are compared: classifier (trained on the labelled dataset itself),
             inception (the published protocol), efficientnet_lite0 (for photographs, without a download), or another
             extractor of torch-fidelity. auto is the classifier for a checkpoint of labelled data with enough images per
@@ -91,12 +101,14 @@ def evaluate(
         paired: compare each image of generated with the image of the same name of reference, too.
         scale: with paired, also compare luma without that many pixels at the border: psnr_y and ssim_y.
         inception_weights: a file of torch-fidelity's Inception weights, if they cannot be downloaded.
-        lpips_weights: a file of torchvision's AlexNet weights, for lpips.
+        lpips_weights: a file of torchvision's AlexNet weights, for lpips; with it, path lengths are measured by LPIPS
+            instead of the extractor's features.
         root: the folder of the checkpoint's dataset, if it has moved.
         image_size: height and width to which the images of folders are resized, if they differ.
         out: the file of the score card; default: a file in the folder evaluation beside the run's checkpoints.
         device: cpu, cuda, mps ...; default: the best available.
         sampling: options of models that sample iteratively.
+        style_options: options of style-based generators.
 
     Raises:
         InputError: when the arguments contradict each other, or a file or value cannot be used.
@@ -104,8 +116,7 @@ def evaluate(
     if (ckpt is None) == (generated is None):
         raise InputError("name either --ckpt, or --generated and --reference, two folders of images")
     if metrics is not None and not metrics:
-        names = ", ".join(FEATURE_METRICS + PAIR_METRICS + LIKELIHOOD_METRICS)
-        raise InputError(f"--metrics is empty; choose from {names}")
+        raise InputError(f"--metrics is empty; choose from {', '.join(REQUESTABLE)}")
     check_at_least(0, prefix="--", seed=seed)
     check_at_least(0, prefix="--", band_draws=band_draws)
     if band_draws == 1:
@@ -145,6 +156,7 @@ def evaluate(
                 back=back,
                 root=root,
                 sampling=sampling,
+                truncation=style_options,
             )
             card = score_checkpoint(checkpoint, scoring, options, show_progress=is_first)
             run = run_folder_of(checkpoint)
@@ -153,6 +165,7 @@ def evaluate(
             assert generated is not None
             if draws > 1 or back:
                 raise InputError(f"--{'back' if back else 'draws'} needs a model; name its --ckpt")
+            set_truncation(None, style_options)
             run = None
             card = score_folder(
                 generated,
@@ -174,6 +187,8 @@ def card_name(card: ScoreCard, checkpoint: Path, metrics: Sequence[str] | None, 
         parts.append(card.weights)
     if card.drawn and sampling != DEFAULT_SAMPLING:
         parts.append(file_name_of(card.drawn))
+    if card.truncation not in (None, 1.0):
+        parts.append(f"psi{card.truncation:g}" + (f"of{card.truncated_layers}" if card.truncated_layers else ""))
     parts += [f"{len(card.draws)}draws"] * bool(card.draws)
     return "_".join([*parts, file_name_of(card.protocol_of(metrics))]) + ".json"
 

@@ -9,6 +9,7 @@ from lightning_gen.cli.checkpoint_data import dataset_of
 from lightning_gen.cli.checks import check_likelihood
 from lightning_gen.cli.generation import DEFAULT_SAMPLING, progress_bar, set_sampling
 from lightning_gen.cli.scoring_options import ModelOptions, ScoringOptions
+from lightning_gen.cli.truncating import set_truncation
 from lightning_gen.data import ImageData, folder_pairs, folder_set
 from lightning_gen.distributed import rank_and_world_size
 from lightning_gen.errors import InputError
@@ -62,6 +63,7 @@ def score_checkpoint(
     model = load_model(checkpoint).to(scoring.device)
     model.use_ema = not options.raw
     set_sampling(model, options.sampling)
+    set_truncation(model, options.truncation)
     likelihoods, metrics = scoring.likelihoods, scoring.image_metrics
     name = type(model).__name__
     from_noise = isinstance(model, ImageGenerator) and not options.reconstructions
@@ -108,7 +110,7 @@ def score_checkpoint(
             extractor = scoring.extractor(data)
             keywords = common | {"metrics": metrics, "num_samples": options.num_samples}
             if isinstance(model, ImageGenerator) and from_noise:
-                keywords |= {"band_draws": scoring.band_draws}
+                keywords |= {"band_draws": scoring.band_draws, "distance": scoring.path_distance()}
                 if options.reference is None or "held_out" in needs_of(metrics):
                     # the test split contains the classes that training left out, the val split does not
                     held_out = data.image_set("val" if data.leave_out else "test")

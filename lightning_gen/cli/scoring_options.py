@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from lightning_gen.cli.truncating import NO_TRUNCATION, TruncationOptions
 from lightning_gen.data import ImageData
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation import (
@@ -13,9 +14,11 @@ from lightning_gen.evaluation import (
     PAIR_METRICS,
     Extractor,
     Lpips,
+    LpipsDistance,
     choose_extractor,
     classifier_splits,
     make_extractor,
+    needs_of,
 )
 from lightning_gen.types import ImageSet, ImageSource, PairSource, SamplingOptions
 
@@ -32,7 +35,7 @@ class ScoringOptions:
         features: name of the extractor, or ``auto``.
         batch_size: the number of images per batch.
         inception_weights: file of Inception's weights.
-        lpips_weights: file of AlexNet's weights, for ``lpips``.
+        lpips_weights: file of AlexNet's weights, for ``lpips`` and path lengths.
         device: device of this process.
         band_draws: bootstrap draws of the reference band; None for the default.
     """
@@ -63,6 +66,11 @@ class ScoringOptions:
     def lpips(self) -> Lpips | None:
         """The network of ``lpips``; None if it is not requested, and an InputError without its weights."""
         return Lpips(self.lpips_weights, self.device) if "lpips" in self.metrics else None
+
+    def path_distance(self) -> LpipsDistance | None:
+        """The distance of path lengths: LPIPS, if its weights are named; None: that of the extractor's features."""
+        is_needed = self.lpips_weights is not None and "distance" in needs_of(self.metrics)
+        return LpipsDistance(Lpips(self.lpips_weights, self.device)) if is_needed else None
 
     def extractor(self, data: ImageData | None) -> Extractor:
         """Create the extractor; ``classifier`` is trained on ``data``. InputError where ``auto`` finds none."""
@@ -135,6 +143,7 @@ class ModelOptions:
         back: whether to score translations to the domain of the inputs.
         root: folder of the dataset, if it has moved.
         sampling: options of models that sample iteratively.
+        truncation: options of style-based generators.
     """
 
     reference: Path | None
@@ -148,6 +157,7 @@ class ModelOptions:
     back: bool
     root: str | None
     sampling: SamplingOptions
+    truncation: TruncationOptions = NO_TRUNCATION
 
 
 class InputImages:

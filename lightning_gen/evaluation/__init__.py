@@ -2,6 +2,7 @@
 
 from lightning_gen.evaluation.band import WIDE_FEATURES, Band
 from lightning_gen.evaluation.card import ScoreCard, protocol_name
+from lightning_gen.evaluation.distance import FeatureDistance, ImageDistance, LpipsDistance
 from lightning_gen.evaluation.extractor import Extractor, Features
 from lightning_gen.evaluation.extractors import (
     AUTO,
@@ -17,6 +18,7 @@ from lightning_gen.evaluation.likelihood import check_likelihood_metrics, score_
 from lightning_gen.evaluation.lpips import Lpips
 from lightning_gen.evaluation.metrics import (
     FEATURE_METRICS,
+    GENERATOR_METRICS,
     LIKELIHOOD_METRICS,
     METRICS,
     PAIR_METRICS,
@@ -38,6 +40,7 @@ __all__ = [
     "AUTO",
     "EXTRACTORS",
     "FEATURE_METRICS",
+    "GENERATOR_METRICS",
     "LIKELIHOOD_METRICS",
     "MAX_SAMPLES",
     "METRICS",
@@ -46,8 +49,11 @@ __all__ = [
     "WIDE_FEATURES",
     "Band",
     "Extractor",
+    "FeatureDistance",
     "Features",
+    "ImageDistance",
     "Lpips",
+    "LpipsDistance",
     "ScoreCard",
     "UniformNoise",
     "check_likelihood_metrics",

@@ -27,7 +27,7 @@ PACKAGES = ("lightning_gen", "torch", "torchvision", "torch-fidelity", "pytorch-
 
 
 def protocol_name(
-    metric: str, num: int, split: str, extractor: str | None = "inception", subject: Subject = "samples"
+    metric: str, num: int, split: str | None, extractor: str | None = "inception", subject: Subject = "samples"
 ) -> str:
     """The name of a protocol; scores with equal names, against the same reference, can be compared.
 
@@ -38,7 +38,7 @@ def protocol_name(
     Args:
         metric: e.g. ``fid``.
         num: the number of images scored.
-        split: the reference's split or name.
+        split: the reference's split or name; None for a metric without a reference.
         extractor: name of the extractor, or the method of a likelihood; None for a score of pixels.
         subject: what was scored.
 
@@ -47,7 +47,8 @@ def protocol_name(
     """
     count = f"{num // 1000}k" if num and num % 1000 == 0 else str(num)
     method = "" if extractor in (None, "inception") else f"@{extractor}"
-    return f"{PREFIXES.get(subject, '')}{metric}{count}_{split}{method}"
+    reference = "" if split is None else f"_{split}"
+    return f"{PREFIXES.get(subject, '')}{metric}{count}{reference}{method}"
 
 
 def join_flags(flags: Sequence[str]) -> str:
@@ -90,6 +91,8 @@ class ScoreCard:
         labels: how the classes of a class-conditional model were chosen; None for unconditional models.
         drawn: sampler, steps and options of a model that samples iteratively.
         weights: whether averaged or raw weights were used; None where no model was scored.
+        truncation: psi of the truncation of styles; None for a model without styles.
+        truncated_layers: the number of layers whose styles are truncated; None: all, or a model without styles.
         draws: the scores of each draw, whose sample seeds are ``seed``, ``seed`` + 1 ...; empty for a single draw.
         spread: standard deviation of each score over the draws; empty for a single draw.
         baselines: scores of images that no model made, under the same protocol, by the baseline's name: ``copy`` are
@@ -131,6 +134,8 @@ class ScoreCard:
     labels: str | None = None
     drawn: str | None = None
     weights: Literal["ema", "raw"] | None = None
+    truncation: float | None = None
+    truncated_layers: int | None = None
     draws: tuple[Mapping[str, float], ...] = ()
     spread: Mapping[str, float] = field(default_factory=dict)
     baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -224,6 +229,7 @@ class ScoreCard:
         facts += [", ".join(f"{name} {value:g}" for name, value in self.loss_weights.items())] * bool(self.loss_weights)
         facts += [f"drawn by {self.drawn}"] * (self.drawn is not None)
         facts += [f"weights: {self.weights}"] * (self.weights is not None)
+        facts += [self._truncation_in_words()] * (self.truncation not in (None, 1.0))
         facts += [f"checkpoint: {self.selection}"] * (self.selection is not None)
         facts += [self._draws_in_words()] * (self.seed is not None)
         facts += [f"resizer: {self.resizer}"] * (self.resizer is not None)
@@ -256,6 +262,11 @@ class ScoreCard:
             row = [name, text, *baselines, *self._band_cells(name), protocol]
             table.add_row(*map(escape, row + [weak.get(metric, "")] * bool(weak)))
         return table
+
+    def _truncation_in_words(self) -> str:
+        """The truncation of styles, in words."""
+        layers = "" if self.truncated_layers is None else f" of the first {self.truncated_layers} layers"
+        return f"truncation {self.truncation:g}{layers}"
 
     def _draws_in_words(self) -> str:
         """The sample seeds, in words."""

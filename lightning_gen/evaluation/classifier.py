@@ -52,6 +52,8 @@ class Classifier(Extractor):
         device: device of the network.
     """
 
+    takes_floats = True
+
     def __init__(self, arrays: Arrays, device: torch.device | str = "cpu") -> None:
         self.name = "classifier"
         self.own_classes = True
@@ -78,6 +80,12 @@ class Classifier(Extractor):
             vectors, logits = self.network(classifier_input(images.to(self.device)))
         return Features(vectors.cpu(), logits.cpu())
 
+    @torch.inference_mode()
+    def float_vectors(self, images: Images) -> Float[Tensor, "images features"]:
+        """Extract features of images that are not rounded; see the base class."""
+        with torch.autocast(self.device.type, enabled=False):
+            return self.network(shrink(images.to(self.device)))[0]
+
 
 class StackedClassifier(Extractor):
     """The extractor ``classifier`` of images that consist of several images stacked in the channels (``StackedSet``).
@@ -93,6 +101,8 @@ class StackedClassifier(Extractor):
         part: classifier of single images.
         stacked: the number of parts, k.
     """
+
+    takes_floats = True
 
     def __init__(self, part: Classifier, stacked: int) -> None:
         self.name = part.name
@@ -120,6 +130,11 @@ class StackedClassifier(Extractor):
         for part_log_probs in log_probs.unbind(1)[1:]:
             joint = (joint[:, :, None] + part_log_probs[:, None, :]).flatten(1)
         return Features(vectors.unflatten(0, (-1, self.stacked)).flatten(1), joint)
+
+    def float_vectors(self, images: Images) -> Float[Tensor, "images features"]:
+        """Extract features of images that are not rounded; see the base class."""
+        vectors = self.part.float_vectors(images.reshape(-1, *self.part.shape))
+        return vectors.unflatten(0, (-1, self.stacked)).flatten(1)
 
     def notes(self, channels: int) -> list[str]:
         """State that the accuracy is that of single images; see the base class."""

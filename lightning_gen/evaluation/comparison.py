@@ -10,6 +10,7 @@ from lightning_gen.distributed import ScoringGroup
 from lightning_gen.evaluation.band import Band, RealImages, compare_with_bands, has_band, reference_bands
 from lightning_gen.evaluation.card import ScoreCard, Subject, protocol_name
 from lightning_gen.evaluation.copies import CopyReference
+from lightning_gen.evaluation.distance import ImageDistance
 from lightning_gen.evaluation.extraction import Extracted, compare_copies, extract_copy_features, extract_reference
 from lightning_gen.evaluation.extractor import Extractor
 from lightning_gen.evaluation.facts import split_name
@@ -44,6 +45,7 @@ class Comparison(NamedTuple):
         split: name of the reference's split; None: the last part of the reference's name.
         copies: training and held-out images, for ``copies`` and for the band.
         band: how the reference band is computed.
+        distance: the distance of images of path lengths; None where no generator is scored.
     """
 
     reference: ImageSet
@@ -53,6 +55,7 @@ class Comparison(NamedTuple):
     split: str | None = None
     copies: CopyReference | None = None
     band: BandOptions = NO_BAND
+    distance: ImageDistance | None = None
 
     @property
     def feature_metrics(self) -> list[str]:
@@ -105,7 +108,7 @@ def make_card(
             bands = reference_bands(metrics, extractor, images, num, real.band.draws)
         flags = find_weaknesses(metrics, inputs)
         protocol = protocols(real, generated, num, split, subject)
-        remarks = [*notes]
+        remarks = [*notes, *generator_notes(real)]
         if extractor is not None and generated.image_shape is not None:
             remarks += extractor.notes(generated.image_shape[0])
         if copies is not None and real.copies is not None:
@@ -158,13 +161,32 @@ def make_card(
 def protocols(real: Comparison, generated: Extracted, num: int, split: str, subject: Subject) -> dict[str, str]:
     """Names of the protocols: of the requested metrics by metric, of the scores of pairs by score."""
     extractor = None if real.extractor is None else real.extractor.name
-    names = {name: protocol_name(name, num, split, extractor, subject) for name in real.feature_metrics}
+    names = {
+        name: generator_protocol(name, num, real.distance)
+        if "generator" in METRICS[name].needs
+        else protocol_name(name, num, split, extractor, subject)
+        for name in real.feature_metrics
+    }
     for metric in (METRICS[name] for name in METRICS if name in generated.per_image):
         if metric.needs & PAIR_NEEDS:
             method = extractor if "class_logits" in metric.needs else None
             scores = [score for score, direction in metric.scores.items() if direction is not None]
             names |= {score: protocol_name(score, num, split, method, subject) for score in scores}
     return names
+
+
+def generator_protocol(metric: str, num: int, distance: ImageDistance | None) -> str:
+    """The name of a protocol that compares a generator with no reference, e.g. ``ppl_wend10k@classifier``."""
+    needs_distance = distance is not None and "distance" in METRICS[metric].needs
+    return protocol_name(metric, num, None, distance.name if distance is not None and needs_distance else None)
+
+
+def generator_notes(real: Comparison) -> list[str]:
+    """Notes of the requested metrics of a generator."""
+    if real.distance is None:
+        return []
+    probes = [METRICS[name].probe for name in real.metrics]
+    return [probe.note(real.distance) for probe in probes if probe is not None]
 
 
 def held_out_of(reference: ImageSet, images: CopyReference | None) -> ImageSet | None:

@@ -23,6 +23,7 @@ from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from lightning_gen.errors import InputError
 from lightning_gen.networks.efficientnet import EFFICIENTNET, MEAN, SCALE, load_efficientnet
 
+Levels = Float[Tensor, "batch 3 _ _"] | UInt8[Tensor, "batch 3 _ _"]
 SIZE = 224
 CPU_BATCH = 4
 """On a CPU the network is fastest in batches whose activations fit the cache."""
@@ -65,10 +66,14 @@ class EfficientNetLite0(FeatureExtractorBase):
 
     def forward(self, input: UInt8[Tensor, "batch 3 _ _"]) -> tuple[Float[Tensor, "batch _"], ...]:
         """Compute the requested layers of RGB images of any size, in the order in which they were requested."""
-        parts = input.split(CPU_BATCH if input.device.type == "cpu" else len(input))
-        vectors = torch.cat([self.network.extract_features(network_input(part)).mean((2, 3)) for part in parts])
+        vectors = self.pooled(input)
         layers = {"1280": vectors, "logits": self.network._fc(vectors)}
         return tuple(layers[layer] for layer in self.features_list)
+
+    def pooled(self, levels: Levels) -> Float[Tensor, "batch 1280"]:
+        """The layer ``1280`` of RGB images in [0, 255] of any size, which need not be whole numbers."""
+        parts = levels.split(CPU_BATCH if levels.device.type == "cpu" else len(levels))
+        return torch.cat([self.network.extract_features(network_input(part)).mean((2, 3)) for part in parts])
 
     @staticmethod
     def get_provided_features_list() -> tuple[str, ...]:
@@ -89,7 +94,7 @@ class EfficientNetLite0(FeatureExtractorBase):
 register_feature_extractor(EFFICIENTNET, EfficientNetLite0)
 
 
-def network_input(images: UInt8[Tensor, "batch 3 _ _"]) -> Float[Tensor, "batch 3 224 224"]:
+def network_input(images: Levels) -> Float[Tensor, "batch 3 224 224"]:
     """Resize with Pillow's bicubic filter, antialiased where images are larger, and scale to about [-1, 1]."""
     x = F.interpolate(images.float(), (SIZE, SIZE), mode="bicubic", antialias=True).clamp(0, 255)
     return ((x - MEAN) / SCALE).contiguous(memory_format=torch.channels_last)

@@ -10,9 +10,10 @@ from torch import Tensor
 from lightning_gen.distributed import ScoringGroup
 from lightning_gen.evaluation.array_cache import cache_path, read_arrays_of_shapes, write_arrays
 from lightning_gen.evaluation.copies import CopyReference, CopyStatistics, copy_statistics
+from lightning_gen.evaluation.distance import ImageDistance
 from lightning_gen.evaluation.extractor import Extractor, Features
-from lightning_gen.evaluation.metric_record import Metric, Need, Reference, Vectors
-from lightning_gen.evaluation.metrics import automatic_metrics, needs_of, statistics
+from lightning_gen.evaluation.metric_record import LatentBatch, Metric, Need, Reference, Vectors
+from lightning_gen.evaluation.metrics import METRICS, automatic_metrics, needs_of, statistics
 from lightning_gen.images import to_uint8
 from lightning_gen.types import Images, ImageSet, ImageShape, Labels, StoredImages
 
@@ -121,6 +122,12 @@ def to_stored(images: Images) -> tuple[StoredImages, Tensor]:
     """Convert a model's images to uint8, with values that are not finite as grey, and tell which images had none."""
     finite = images.isfinite().flatten(1).all(1)
     return to_uint8(images.nan_to_num(0.0, 0.0, 0.0)), finite
+
+
+def probe_generator(metrics: Sequence[str], batch: LatentBatch, distance: ImageDistance) -> dict[str, Tensor]:
+    """The values that metrics of a generator give to each sample, by name; other metrics are ignored."""
+    probes = {name: METRICS[name].probe for name in metrics}
+    return {name: probe(batch, distance) for name, probe in probes.items() if probe is not None}
 
 
 def compare_pairs(metrics: Sequence[Metric[Any]], first: Tensor, second: Tensor) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor
 
-from lightning_gen.types import StoredImages
+from lightning_gen.types import Images, StoredImages
 
 
 class Features(NamedTuple):
@@ -27,6 +27,7 @@ class Extractor(ABC):
         classes: the number of classes of the logits; 0 for an extractor without logits.
         own_classes: whether these are the classes of the dataset that is scored.
         accuracy: accuracy on held-out images in [0, 1]; None where it was not measured.
+        takes_floats: whether :meth:`float_vectors` is defined.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Extractor(ABC):
     classes: int = 0
     own_classes: bool = False
     accuracy: float | None = None
+    takes_floats: bool = False
 
     @abstractmethod
     def __call__(self, images: StoredImages) -> Features:
@@ -50,6 +52,14 @@ class Extractor(ABC):
         Raises:
             InputError: when the network does not accept images of that shape.
         """
+
+    def float_vectors(self, images: Images) -> Float[Tensor, "images features"]:
+        """Feature vectors of images in [-1, 1] that are not rounded to 256 levels, on the images' device.
+
+        Raises:
+            NotImplementedError: unless ``takes_floats``.
+        """
+        raise NotImplementedError(f"{self.name} computes features of uint8 images")
 
     def notes(self, channels: int) -> list[str]:
         """Notes for the score card of images with this number of channels."""

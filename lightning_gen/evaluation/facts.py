@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lightning_gen.inference import model_device
-from lightning_gen.types import ImageSet, SamplingOptions
+from lightning_gen.types import ImageSet, SamplingOptions, StyleMapper
 
 
 def model_facts(model: object, weights: Literal["ema", "raw"] | None) -> dict[str, Any]:
@@ -18,6 +18,8 @@ def model_facts(model: object, weights: Literal["ema", "raw"] | None) -> dict[st
         "weights": weights or sampled_weights(model),
         "images_seen": getattr(model, "images_seen", None),
         "loss_weights": loss_weights(model),
+        "truncation": model.truncation if isinstance(model, StyleMapper) else None,
+        "truncated_layers": model.truncated_layers if isinstance(model, StyleMapper) else None,
     }
 
 

@@ -80,13 +80,26 @@ class Lpips:
         height, width = images.shape[-2:]
         if min(height, width) < MIN_SIDE:
             raise InputError(f"lpips needs images of {MIN_SIDE}x{MIN_SIDE} or more, not {width}x{height}")
-        with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
-            features = zip(*(self.features(to_float(part.to(self.device))) for part in (images, targets)), strict=True)
+        with torch.inference_mode():
+            return self.distance(to_float(images.to(self.device)), to_float(targets.to(self.device))).cpu()
+
+    def distance(self, images: Images, targets: Images) -> Float64[Tensor, " batch"]:
+        """Distance of each pair of images in [-1, 1] that are not rounded, on the network's device.
+
+        Args:
+            images: images on the network's device, with one or three channels; gradients flow into them.
+            targets: images of the same height and width.
+
+        Returns:
+            One value per pair.
+        """
+        with torch.autocast(self.device.type, enabled=False):
+            features = zip(self.features(images), self.features(targets), strict=True)
             distances = [
                 nn.functional.conv2d((x - y).square(), head).mean((1, 2, 3)).double()
                 for (x, y), head in zip(features, self.heads, strict=True)
             ]
-        return torch.stack(distances).sum(0).cpu()
+        return torch.stack(distances).sum(0)
 
     def features(self, images: Images) -> list[Float[Tensor, "batch _ _ _"]]:
         """Outputs of the five ReLUs, normalised over the channels."""

@@ -1,16 +1,20 @@
 """The record of a metric, and the inputs that metrics are computed from."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from jaxtyping import Float, Float64
-from torch import Tensor
+from torch import Tensor, nn
 
 from lightning_gen.evaluation.copies import CopyStatistics
+from lightning_gen.evaluation.distance import ImageDistance
 from lightning_gen.evaluation.extractor import Extractor, Features
+from lightning_gen.types import Labels, Latents
 
 Vectors = Float[Tensor, "_ features"]
 Statistics = Mapping[str, npt.NDArray[np.generic]]
@@ -33,6 +37,8 @@ Need = Literal[
     "likelihood",  # log p(x), or a bound
     "held_out",  # the training images and images held out from training
     "latents",  # a latent-variable model with an approximate posterior
+    "generator",  # the generator itself, which a probe evaluates
+    "distance",  # a distance of images that are not rounded
 ]
 
 Inputs = TypeVar("Inputs")
@@ -104,6 +110,67 @@ class LikelihoodInputs:
     relaxed: bool = False
 
 
+class LatentBatch(NamedTuple):
+    """What a probe evaluates a generator at.
+
+    Attributes:
+        model: the generator, in eval mode.
+        seed: seed of the samples.
+        indices: indices of the samples; whatever a probe draws for sample i is a function of (seed, i).
+        labels: the class of each sample of a class-conditional model; None otherwise.
+    """
+
+    model: Any
+    seed: int
+    indices: range
+    labels: Labels | None = None
+
+    @property
+    def num_classes(self) -> int:
+        """The number of last entries of a latent that are a one-hot class."""
+        return 0 if self.labels is None else self.model.num_classes
+
+    def with_class(self, latents: Latents) -> Latents:
+        """Replace the class in latents by that of the samples; without classes, return the latents."""
+        if self.labels is None:
+            return latents
+        classes = nn.functional.one_hot(self.labels, self.num_classes).to(latents)
+        return torch.cat([latents[..., : -self.num_classes], classes], -1)
+
+
+@runtime_checkable
+class GeneratorProbe(Protocol):
+    """Evaluates a generator itself, where images at given latents are not enough: path lengths, equivariance."""
+
+    def check(self, model: object) -> None:
+        """Check before any work is done that the probe is defined for a model.
+
+        Args:
+            model: any model that generates images.
+
+        Raises:
+            InputError: when the model lacks a capability.
+        """
+        ...
+
+    def note(self, distance: ImageDistance) -> str:
+        """A note for the score card; ``distance`` is that of ``__call__``."""
+        ...
+
+    def __call__(self, batch: LatentBatch, distance: ImageDistance) -> Float64[Tensor, "batch ..."]:
+        """Evaluate the generator, without a graph.
+
+        Args:
+            batch: the generator and the indices of the samples.
+            distance: a distance of images; probes of metrics that do not need one ignore it.
+
+        Returns:
+            One row per sample, on the CPU. The metric's ``compute`` finds the rows of all samples in
+            ``FeatureInputs.per_image``, under the metric's name.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Metric(Generic[Inputs]):
     """One metric.
@@ -120,6 +187,7 @@ class Metric(Generic[Inputs]):
             ``reconstructions``, ``targets``, ``cropped_targets`` or ``reduced``.
         min_side: smallest height and width of images that ``per_image`` accepts.
         band_draws: bootstrap draws of the metric's reference band (``band.py``); 0 for a metric without one.
+        probe: computes values of each sample from the generator, for a metric that needs ``generator``.
     """
 
     name: str
@@ -131,6 +199,7 @@ class Metric(Generic[Inputs]):
     per_image: Callable[[Tensor, Tensor], Tensor] | None = None
     min_side: int = 1
     band_draws: int = 0
+    probe: GeneratorProbe | None = None
 
     @property
     def automatic(self) -> bool:
@@ -141,3 +210,9 @@ class Metric(Generic[Inputs]):
     def uses_reference(self) -> bool:
         """Whether it compares the generated images with the reference."""
         return bool(self.needs & {"features", "statistics"})
+
+
+def mean_and_error(name: str, values: Float64[Tensor, " images"]) -> Scores:
+    """The mean of values and its standard error, ``<name>_sem``, which a single value does not have."""
+    mean = {name: values.mean().item()}
+    return mean | ({f"{name}_sem": (values.std() / math.sqrt(len(values))).item()} if len(values) > 1 else {})

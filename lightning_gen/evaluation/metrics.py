@@ -8,6 +8,7 @@
     modes  #{c : p(c) > 0} and sum_c p(c) log(C p(c)), p(c) the share of images assigned to class c of C
                                                                         Metz et al. 2017, https://arxiv.org/abs/1611.02163
     copies             see ``copies.py``
+    ppl_zfull, ppl_zend, ppl_wfull, ppl_wend    see ``path_length.py``
     mse, psnr, ssim, psnr_y, ssim_y    see ``losses/image_quality.py``
     lpips              see ``lpips.py``
     label_kept         share of translations to which the dataset's classifier assigns the class of the input
@@ -25,7 +26,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float
 from torch import Tensor
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, KEY_METRIC_ISC_STD, isc_features_to_metric
@@ -39,6 +40,7 @@ from torch_fidelity.metric_prc import (
 
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation.copies import MIN_CELL_SAMPLES, QUANTILE, SPACES, CopyReference, CopyStatistics
+from lightning_gen.evaluation.distance import FeatureDistance, ImageDistance
 from lightning_gen.evaluation.extractor import Extractor
 from lightning_gen.evaluation.metric_record import (
     FeatureInputs,
@@ -48,7 +50,9 @@ from lightning_gen.evaluation.metric_record import (
     Scores,
     Statistics,
     Vectors,
+    mean_and_error,
 )
+from lightning_gen.evaluation.path_length import PATH_LENGTHS
 from lightning_gen.losses.image_quality import (
     SSIM_MIN_SIDE,
     SSIM_WINDOW,
@@ -119,12 +123,6 @@ def modes(logits: Float[Tensor, "_ classes"]) -> Scores:
     share = counts / counts.sum()
     divergence = torch.special.xlogy(share, share * len(share)).sum().item()
     return {"modes": float(counts.count_nonzero()), "modes_kl": max(0.0, divergence)}  # rounding may make it negative
-
-
-def mean_and_error(name: str, values: Float64[Tensor, " images"]) -> Scores:
-    """The mean of values and its standard error, ``<name>_sem``, which a single value does not have."""
-    mean = {name: values.mean().item()}
-    return mean | ({f"{name}_sem": (values.std() / math.sqrt(len(values))).item()} if len(values) > 1 else {})
 
 
 def nll(inputs: LikelihoodInputs) -> Scores:
@@ -376,13 +374,18 @@ RECORDS: tuple[Metric[Any], ...] = (
         min_images=2,
         weakness=weak_nll,
     ),
+    *PATH_LENGTHS,
 )
 METRICS: Mapping[str, Metric[Any]] = {metric.name: metric for metric in RECORDS}
 LIKELIHOOD_METRICS = tuple(name for name, metric in METRICS.items() if "likelihood" in metric.needs)
 PAIR_METRICS = tuple(name for name, metric in METRICS.items() if "perceptual" in metric.needs)
 """The metrics of pairs that can be requested; the others are computed wherever there are pairs."""
+GENERATOR_METRICS = tuple(name for name, metric in METRICS.items() if "generator" in metric.needs)
+"""The metrics of a model that generates images from latents, beside those of its images."""
 FEATURE_METRICS = tuple(
-    name for name, metric in METRICS.items() if not metric.automatic and not metric.needs & {"likelihood", "perceptual"}
+    name
+    for name, metric in METRICS.items()
+    if not metric.automatic and not metric.needs & {"likelihood", "perceptual", "generator"}
 )
 """The metrics of generated images that can be requested."""
 METRIC_OF_SCORE = {key: metric.name for metric in RECORDS for key in metric.scores}
@@ -410,6 +413,8 @@ def check_metrics(
     generated: int,
     reference: int,
     copy_reference: CopyReference | None = None,
+    model: object | None = None,
+    distance: ImageDistance | None = None,
 ) -> None:
     """Check before any work is done that metrics are defined for what is scored.
 
@@ -419,6 +424,8 @@ def check_metrics(
         generated: the number of generated images.
         reference: the number of reference images.
         copy_reference: training and held-out images, for metrics that need held-out images.
+        model: the model whose samples are scored; None where anything else is scored.
+        distance: the distance of images of metrics that need one; None: that of the extractor's features.
 
     Raises:
         InputError: naming the metric and what it needs.
@@ -431,6 +438,12 @@ def check_metrics(
         for num, kind in ((generated, "generated"), (reference, "reference")):
             if num < metric.min_images and (metric.uses_reference or kind == "generated"):
                 raise InputError(f"{name} is undefined for {num} {kind} images; it needs {metric.min_images} or more")
+        if metric.probe is not None:
+            if model is None:
+                raise InputError(f"{name} is computed from a model that generates images, and none is scored here")
+            metric.probe.check(model)
+        if "distance" in metric.needs:
+            (distance or FeatureDistance(extractor)).check(getattr(model, "image_shape", None))
         if "held_out" in metric.needs:
             check_copy_reference(metric, copy_reference)
         if "class_logits" in metric.needs and not extractor.own_classes:
@@ -468,16 +481,17 @@ def check_copy_reference(metric: Metric[Any], real: CopyReference | None) -> Non
 
 
 def check_metric_names(metrics: Sequence[str]) -> None:
-    """Check that there is at least one metric, and that each is one of ``FEATURE_METRICS`` (else ``InputError``)."""
+    """Check that there are metrics of ``FEATURE_METRICS`` or ``GENERATOR_METRICS``, and no others (``InputError``)."""
+    choices = FEATURE_METRICS + GENERATOR_METRICS
     if not metrics:
-        raise InputError(f"no metric is requested; choose from {', '.join(FEATURE_METRICS)}")
+        raise InputError(f"no metric is requested; choose from {', '.join(choices)}")
     for name in metrics:
         if name in PAIR_METRICS:
             raise InputError(
                 f"{name} compares pairs; score translations of paired data, or two folders of partners with --paired"
             )
-        if name not in FEATURE_METRICS:
-            raise InputError(f"unknown metric {name!r}; choose from {', '.join(FEATURE_METRICS)}")
+        if name not in choices:
+            raise InputError(f"unknown metric {name!r}; choose from {', '.join(choices)}")
 
 
 def compute_scores(metrics: Collection[str], inputs: FeatureInputs | LikelihoodInputs) -> Scores:

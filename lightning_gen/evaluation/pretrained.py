@@ -19,12 +19,12 @@ from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, Featu
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 from torchvision.models import VGG16_Weights
 
-import lightning_gen.evaluation.efficientnet  # noqa: F401 - adds the extractor to the registry
 from lightning_gen.errors import InputError
+from lightning_gen.evaluation.efficientnet import EfficientNetLite0  # adds the extractor to the registry
 from lightning_gen.evaluation.extractor import Extractor, Features
 from lightning_gen.hashing import weights_hash
 from lightning_gen.networks.efficientnet import EFFICIENTNET
-from lightning_gen.types import StoredImages
+from lightning_gen.types import Images, StoredImages
 
 INCEPTION = "inception-v3-compat"
 """torch-fidelity's name of the extractor ``inception``."""
@@ -65,6 +65,7 @@ class Pretrained(Extractor):
             layers += [layer for layer in extractor_class.get_provided_features_list() if layer == "logits"]
             network = extractor_class(name, layers, feature_extractor_weights_path=weights, verbose=False)
         self.network: nn.Module = network.to(self.device)
+        self.takes_floats = isinstance(network, EfficientNetLite0)
         self.weights_hash = weights_hash(network)
         size = getattr(network, "resolution", getattr(network, "INPUT_IMAGE_SIZE", None))
         self.resizer = getattr(network, "resizer", tensorflow_resizer(size))
@@ -78,6 +79,14 @@ class Pretrained(Extractor):
         with torch.autocast(self.device.type, enabled=False):
             vectors, *logits = self.network(three_channels(images).to(self.device))
         return Features(vectors.float().cpu(), logits[0].float().cpu() if logits else None)
+
+    @torch.inference_mode()
+    def float_vectors(self, images: Images) -> Float[Tensor, "images features"]:
+        """Extract features of images that are not rounded; see the base class."""
+        if not isinstance(self.network, EfficientNetLite0):
+            return super().float_vectors(images)
+        with torch.autocast(self.device.type, enabled=False):
+            return self.network.pooled(three_channels(to_levels(images)).to(self.device))
 
     def notes(self, channels: int) -> list[str]:
         """State that grey images were repeated to three channels; see the base class."""
@@ -98,6 +107,8 @@ class Inception(Pretrained):
     Raises:
         InputError: when the file is missing, damaged, of another network or not only tensors, or the download fails.
     """
+
+    takes_floats = True
 
     def __init__(self, weights: Path | None = None, device: torch.device | str = "cpu") -> None:
         self.name = "inception"
@@ -132,12 +143,22 @@ class Inception(Pretrained):
         with torch.autocast(self.device.type, enabled=False):
             small = self.device.type == "cpu" and torch.get_num_threads() > 1
             parts = images.to(self.device).split(CPU_BATCH if small else len(images))
-            vectors = torch.cat([self.trunk(three_channels(inception_input(part))).flatten(1) for part in parts])
+            vectors = torch.cat([self.pooled(part) for part in parts])
             logits = vectors.mm(self.head.T)
         return Features(vectors.cpu(), logits.cpu())
 
+    @torch.inference_mode()
+    def float_vectors(self, images: Images) -> Float[Tensor, "images features"]:
+        """Extract features of images that are not rounded; see the base class."""
+        with torch.autocast(self.device.type, enabled=False):
+            return self.pooled(to_levels(images).to(self.device))
 
-def inception_input(images: StoredImages) -> Float[Tensor, "batch channels 299 299"]:
+    def pooled(self, levels: StoredImages | Images) -> Float[Tensor, "batch features"]:
+        """The pooled features of images in [0, 255]."""
+        return self.trunk(three_channels(inception_input(levels))).flatten(1)
+
+
+def inception_input(images: StoredImages | Images) -> Float[Tensor, "batch channels 299 299"]:
     """Resize to 299x299 as TensorFlow 1.x did, and scale to about [-1, 1): ``(x - 128) / 128``.
 
     With scale ``s = H / 299``, row ``i`` of the result lies at ``y = s i`` between rows ``floor(y)`` and
@@ -145,7 +166,7 @@ def inception_input(images: StoredImages) -> Float[Tensor, "batch channels 299 2
     ``interpolate_bilinear_2d_like_tensorflow1x``: the arithmetic and its order are the same.
 
     Args:
-        images: uint8 images of any size.
+        images: images in [0, 255] of any size.
 
     Returns:
         float32 images ``(batch, channels, 299, 299)``.
@@ -158,6 +179,11 @@ def inception_input(images: StoredImages) -> Float[Tensor, "batch channels 299 2
     top = x[:, :, low]
     x = top + (x[:, :, high] - top) * weight[:, None]  # (N, C, 299, 299)
     return (x - 128) / 128
+
+
+def to_levels(images: Images) -> Images:
+    """Images in [-1, 1] as values in [0, 255], clipped and not rounded."""
+    return images.float().add(1.0).mul(127.5).clamp(0, 255)
 
 
 def bilinear_grid(size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:

@@ -16,6 +16,7 @@ from lightning_gen.distributed import scoring_group
 from lightning_gen.evaluation.band import permuted_indices
 from lightning_gen.evaluation.card import ScoreCard
 from lightning_gen.evaluation.comparison import BandOptions, Comparison, make_card, make_copy_reference
+from lightning_gen.evaluation.distance import FeatureDistance, ImageDistance
 from lightning_gen.evaluation.extraction import (
     ScoredBatch,
     batches_of,
@@ -23,11 +24,13 @@ from lightning_gen.evaluation.extraction import (
     extract,
     own_labels,
     pair_metrics,
+    probe_generator,
     to_stored,
 )
 from lightning_gen.evaluation.extractor import Extractor
 from lightning_gen.evaluation.facts import describe_sampling, model_facts, precision
 from lightning_gen.evaluation.lpips import Lpips
+from lightning_gen.evaluation.metric_record import LatentBatch
 from lightning_gen.evaluation.metrics import check_metrics
 from lightning_gen.evaluation.pairs import PairScores, check_pair_metrics, differ_in_size, smallest_side
 from lightning_gen.images import to_float
@@ -63,6 +66,7 @@ def score_samples(
     held_out: ImageSet | None = None,
     training: ImageSet | None = None,
     band_draws: int | None = None,
+    distance: ImageDistance | None = None,
 ) -> ScoreCard:
     """Generate images with a model and score them.
 
@@ -75,7 +79,7 @@ def score_samples(
         model: the model.
         reference: the real images.
         extractor: the extractor whose features are compared.
-        metrics: names out of ``FEATURE_METRICS``.
+        metrics: names out of ``FEATURE_METRICS`` and ``GENERATOR_METRICS``.
         num_samples: default: the size of the reference, at most 10,000.
         batch_size: the number of images generated at once.
         seed: seed of the samples.
@@ -85,17 +89,19 @@ def score_samples(
         held_out: real images beside the reference that the model was not trained on: for ``copies``, and for the band.
         training: the images that the model was trained on; default: the reference.
         band_draws: bootstrap draws of the reference band (see ``band.py``); 0 for no band; default: the metric's.
+        distance: the distance of images of path lengths; default: that of the extractor's features.
 
     Returns:
         The score card, on every rank.
 
     Raises:
-        InputError: when a metric is unknown or undefined for this number of images, or the extractor does not accept
-            their shape.
+        InputError: when a metric is unknown or undefined for the model or this number of images, or the extractor does
+            not accept their shape.
     """
     num = min(len(reference), MAX_SAMPLES) if num_samples is None else num_samples
     copy_reference = make_copy_reference(reference, training, held_out)
-    check_metrics(metrics, extractor, num, len(reference), copy_reference)
+    check_metrics(metrics, extractor, num, len(reference), copy_reference, model, distance)
+    distance = distance or FeatureDistance(extractor)
     device = model_device(model)
     labels = sample_labels(model, reference, num, seed)
 
@@ -103,7 +109,10 @@ def score_samples(
         chosen = None if labels is None else labels[list(indices)].to(device)
         generators = image_generators(seed, indices)
         images, finite = to_stored(model.sample(len(indices), labels=chosen, generator=generators))
-        return ScoredBatch(images, {"finite": finite}, {} if chosen is None else own_labels(extractor, chosen))
+        probed = probe_generator(metrics, LatentBatch(model, seed, indices, chosen), distance)
+        return ScoredBatch(
+            images, {"finite": finite, **probed}, {} if chosen is None else own_labels(extractor, chosen)
+        )
 
     facts = model_facts(model, weights) | {
         "subject": "samples",
@@ -113,7 +122,7 @@ def score_samples(
         "labels": None if labels is None else "uniform" if reference.labels is None else "permuted reference labels",
     }
     band = BandOptions(labels is not None and reference.labels is not None, band_draws)
-    real = Comparison(reference, extractor, metrics, batch_size, split, copy_reference, band)
+    real = Comparison(reference, extractor, metrics, batch_size, split, copy_reference, band, distance)
     with scoring_group() as group:
         with isolated_inference(model, mix_seed(seed, "score", group.rank)):
             generated = extract(load, num, extractor, batch_size, group, metrics)

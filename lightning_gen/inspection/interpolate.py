@@ -11,6 +11,7 @@ from lightning_gen.errors import InputError
 from lightning_gen.images import to_uint8
 from lightning_gen.inspection.findings import GAP, Block, Findings, Frames, strip
 from lightning_gen.inspection.latents import decode, encode
+from lightning_gen.inspection.styles import Space, decode_styles, require_styles, styles_of
 from lightning_gen.inspection.subject import Subject
 from lightning_gen.noise import image_generators
 from lightning_gen.paths import PathKind, latent_path
@@ -23,6 +24,7 @@ def interpolate(
     subject: Subject,
     between: Literal["images", "latents"] | None = None,
     path: PathKind | None = None,
+    space: Space = "z",
     rows: int = 8,
     columns: int = 10,
     frames: int = 16,
@@ -34,8 +36,9 @@ def interpolate(
         subject: model and data.
         between: images (the first of the split, in pairs), or latents of the prior (default: images; latents if the
             model encodes no images or is iterative).
-        path: linear or spherical (default: linear between images; spherical between latents of the prior, and for an
-            iterative model, whose latents are noise).
+        path: linear or spherical (default: linear between images and in w; spherical between latents of the prior, and
+            for an iterative model, whose latents are noise).
+        space: z, the latents, or w, the styles of a style-based generator, between latents of the prior.
         rows: number of pairs.
         columns: number of images per row, including both ends.
         frames: number of frames of the animation from one end to the other, including both.
@@ -52,24 +55,42 @@ def interpolate(
     check_at_least(1, prefix="--", rows=rows)
     check_at_least(2, prefix="--", columns=columns, frames=frames)
     iterative = isinstance(subject.model, IterativeGenerator)
+    if space == "w":
+        require_styles(subject)
+        if between == "images":
+            raise InputError("--space w is between latents of the prior; project finds the styles of images")
+        between = "latents"
     between = between or ("images" if isinstance(subject.model, Encoder) and not iterative else "latents")
-    kind: PathKind = path or ("linear" if between == "images" and not iterative else "spherical")
+    is_straight = space == "w" or (between == "images" and not iterative)
+    kind: PathKind = path or ("linear" if is_straight else "spherical")
     subject.require(Decoder, "decodes no latents")
     originals, ends = _image_ends(subject, split, rows) if between == "images" else (None, _prior_ends(subject, rows))
-    start, end, num_classes = ends[0::2], ends[1::2], subject.model.num_classes
+    num_classes = subject.model.num_classes
+    if space == "w":
+        ends, num_classes = styles_of(subject, ends), 0
+    start, end, decoder = ends[0::2], ends[1::2], decode_styles if space == "w" else decode
     path_latents = latent_path(kind, start, end, columns, num_classes)
-    images = decode(subject, path_latents.flatten(0, 1))
-    animation = decode(subject, latent_path(kind, start, end, frames, num_classes).flatten(0, 1))
+    images = decoder(subject, path_latents.flatten(0, 1))
+    animation = decoder(subject, latent_path(kind, start, end, frames, num_classes).flatten(0, 1))
     rows_of_images = images.unflatten(0, (-1, columns)).double().div(255)
     change = rows_of_images.diff(dim=1).square().mean((2, 3, 4)).sqrt().mean(0).tolist()
     norm = path_latents.flatten(2).norm(dim=2).mean(0).tolist()
+    ends_of = "styles" if space == "w" else between
     source = {"split": split} if between == "images" else {"seed": subject.seed}
     return Findings(
         _picture(images, columns, originals),
-        {"between": between, **source, "path": kind, "rows": len(start), "change": change, "norm": norm},
+        {
+            "between": between,
+            "space": space,
+            **source,
+            "path": kind,
+            "rows": len(start),
+            "change": change,
+            "norm": norm,
+        },
         _forward_and_backward(animation, frames),
         (
-            f"{kind} between {between}: a step changes a pixel by {sum(change) / len(change):.3f} of its range (RMS), "
+            f"{kind} between {ends_of}: a step changes a pixel by {sum(change) / len(change):.3f} of its range (RMS), "
             f"the largest by {max(change):.3f}",
         ),
     )

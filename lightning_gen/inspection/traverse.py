@@ -12,6 +12,8 @@ from lightning_gen.checks import check_at_least
 from lightning_gen.errors import InputError
 from lightning_gen.inspection.findings import Findings, strip, table
 from lightning_gen.inspection.latents import decode, encode, encode_split, prior_mean, with_class, without_class
+from lightning_gen.inspection.style_directions import traverse_styles
+from lightning_gen.inspection.styles import Space
 from lightning_gen.inspection.subject import Subject
 from lightning_gen.types import Decoder, Encoder, LatentGenerator, Latents, StoredImages
 
@@ -29,6 +31,8 @@ def traverse(
     label: int | None = None,
     split: Literal["train", "val", "test"] = "test",
     num: int = 1000,
+    space: Space = "z",
+    layers: list[int] | None = None,
 ) -> Findings:
     """Move one latent dimension at a time over its range, the most active dimensions first.
 
@@ -36,6 +40,9 @@ def traverse(
     2016, https://arxiv.org/abs/1509.00519); under a standard normal prior, units above 0.01 are active. If the model
     encodes no images, dimensions are ordered by their effect: the standard deviation of a pixel in [0, 1] over the
     range.
+
+    In w, the styles of a style-based generator, the rows are the principal directions of the styles of ``num`` latents
+    (GANSpace; Harkonen et al. 2020, https://arxiv.org/abs/2004.02546), around their mean.
 
     Args:
         subject: model and data.
@@ -48,10 +55,13 @@ def traverse(
         image: index of the image in the split.
         label: the class of a conditional model (default: that of the image; 0 at the mean).
         split: the split of the image, and of the images of the activity.
-        num: number of images of the activity, evenly spaced over the split.
+        num: number of images of the activity, evenly spaced over the split; in w, number of latents.
+        space: z, the latents, or w, the styles.
+        layers: in w, indices of the layers whose styles move, 0 the coarsest (default: all).
 
     Returns:
-        A row per dimension with its activity or effect; those of all dimensions, and the number of active ones.
+        A row per dimension with its activity or effect; those of all dimensions, and the number of active ones. In w, a
+        row per direction with its share of the variance of the styles.
 
     Raises:
         InputError: if the model has no latents, or an option is out of range.
@@ -61,6 +71,12 @@ def traverse(
     check_at_least(2, prefix="--", columns=columns, num=num)
     if not 0 < limit < math.inf:
         raise InputError(f"--limit is {limit}; it must be a number of standard deviations above 0")
+    if space == "w":
+        if at == "image":
+            raise InputError("--space w is around the mean of the styles; leave out --at image")
+        return traverse_styles(subject, rows, columns, limit, label, num, layers)
+    if layers is not None:
+        raise InputError("--layers is an option of --space w; leave it out")
     subject.require(Decoder, "decodes no latents")
     encodes, has_prior = isinstance(subject.model, Encoder), isinstance(subject.model, LatentGenerator)
     if not encodes and (not has_prior or at == "image"):

@@ -14,6 +14,7 @@ from lightning_gen.models.gans.base import BaseLatentGAN
 from lightning_gen.models.latents import OptionalClassSampling, check_num_classes
 from lightning_gen.networks.mapping import MappingNetwork
 from lightning_gen.networks.style_generator import StyleGenerator
+from lightning_gen.truncation import truncate
 from lightning_gen.types import Batch, Images, ImageShape, Latents, Loss, RandomSource, Styles
 
 
@@ -125,8 +126,8 @@ class StyleBasedGAN(OptionalClassSampling, BaseLatentGAN[StyleGenerator]):
             return network.styles(latents)
 
     def decode_styles(self, styles: Styles) -> Images:
-        """Images in [-1, 1] of styles, with constant noise."""
-        with self.inference_network() as network:
+        """Images in [-1, 1] of styles, with constant noise; gradients flow into styles that require them."""
+        with self.inference_network() as network, torch.set_grad_enabled(styles.requires_grad):
             return network.synthesis(styles).clamp(-1, 1)
 
     def decode(self, latents: Latents) -> Images:
@@ -141,11 +142,7 @@ class StyleBasedGAN(OptionalClassSampling, BaseLatentGAN[StyleGenerator]):
 
     def truncate(self, styles: Styles) -> Styles:
         """Move the styles of the truncated layers towards the average."""
-        if self.truncation == 1:
-            return styles
-        truncated = torch.lerp(self.style_average.expand_as(styles), styles, self.truncation)
-        layers = styles.shape[1] if self.truncated_layers is None else self.truncated_layers
-        return torch.cat([truncated[:, :layers], styles[:, layers:]], 1)
+        return truncate(styles, self.style_average, self.truncation, self.truncated_layers)
 
     # ---- training
 
