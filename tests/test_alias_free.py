@@ -1,6 +1,7 @@
 """Layer specifications, filters and Fourier features of alias-free generators against closed forms and scipy."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ def test_the_specifications_are_those_of_the_papers_networks():
 def test_cutoffs_grow_geometrically_below_half_of_the_sampling_rate(side):
     specs = signal_specs((1, side, side), num_layers=9, num_critical=2, margin=4)
     assert all(2 * spec.cutoff <= spec.rate <= side for spec in specs)
-    ratios = [second.cutoff / first.cutoff for first, second in zip(specs[:7], specs[1:8], strict=True)]
+    ratios = [second.cutoff / first.cutoff for first, second in pairwise(specs[:8])]
     assert ratios == pytest.approx([(side / 4) ** (1 / 7)] * 7)
     assert [spec.size - spec.rate for spec in specs] == [8] * 8 + [0]
     assert specs[-1].rate == side
@@ -159,20 +160,23 @@ def test_the_magnitude_is_averaged_over_images_in_training_only():
     assert norm.mean_square == pytest.approx(25)
 
 
-def test_layers_preserve_unit_variance_and_r_has_pointwise_kernels():
+@pytest.mark.parametrize(("config", "kernel_size", "channels"), [("t", 3, 16), ("r", 1, 32)])
+def test_r_has_pointwise_kernels_and_radial_filters_and_twice_as_many_channels(config, kernel_size, channels):
+    sizes = {"num_layers": 4, "num_critical": 1, "channel_base": 128, "channel_max": 16}
+    network = AliasFreeSynthesis((3, 16, 16), 8, config, **sizes)
+    assert network.num_styles == 6
+    assert {layer.weight.shape[2] for layer in network.layers} == {kernel_size}
+    assert network.layers[0].weight.shape[0] == channels
+    assert [layer.activation.radial for layer in network.layers] == [config == "r"] * 3 + [False]
+
+
+def test_a_layers_output_depends_neither_on_batch_mates_nor_on_the_norm_of_weights_and_styles():
     torch.manual_seed(0)
-    for config, kernel_size, channels in (("t", 3, 16), ("r", 1, 32)):
-        network = AliasFreeSynthesis(
-            (3, 16, 16), 8, config, num_layers=4, num_critical=1, channel_base=128, channel_max=16
-        )
-        assert network.num_styles == 6
-        assert {layer.weight.shape[2] for layer in network.layers} == {kernel_size}
-        assert network.layers[0].weight.shape[0] == channels
-        assert [layer.activation.radial for layer in network.layers] == [config == "r"] * 3 + [False]
-        features = torch.randn(8, channels, 36, 36)
-        layer = network.layers[1].eval()
-        convolved = torch.randn(8, 8)
-        outputs = layer(features, convolved)
-        assert outputs.shape == (8, channels, 36, 36)
-        again = layer(features[:1], convolved[:1])
-        torch.testing.assert_close(outputs[:1], again, atol=1e-5, rtol=1e-4)
+    layer = AliasFreeSynthesis((3, 16, 16), 8, "t", 4, 1, channel_base=128, channel_max=16).layers[1].eval()
+    features, styles = torch.randn(4, 16, 36, 36), torch.randn(4, 8)
+    outputs = layer(features, styles)
+    torch.testing.assert_close(outputs[:1], layer(features[:1], styles[:1]), atol=1e-5, rtol=1e-4)
+    layer.weight.detach().mul_(7)
+    layer.affine.weight.detach().mul_(3)
+    layer.affine.bias.detach().mul_(3)
+    torch.testing.assert_close(layer(features, styles), outputs, atol=1e-5, rtol=1e-4)

@@ -27,7 +27,7 @@ from lightning_gen.errors import InputError
 from lightning_gen.evaluation.distance import ImageDistance
 from lightning_gen.evaluation.metric_record import FeatureInputs, LatentBatch, Metric, Scores
 from lightning_gen.evaluation.movement import pseudo_rotate, rotate, rotation_mask, translate
-from lightning_gen.evaluation.precision import full_precision
+from lightning_gen.evaluation.path_length import full_precision
 from lightning_gen.noise import image_generators, mix_seed, uniform
 from lightning_gen.types import Images, TransformableGenerator, Transforms
 
@@ -71,7 +71,7 @@ class Equivariance:
         }
         return f"{self.movement}: PSNR with peak 2, {details[self.movement]}"
 
-    def __call__(self, batch: LatentBatch, distance: ImageDistance) -> Float64[Tensor, "batch 2"]:
+    def __call__(self, batch: LatentBatch, distance: ImageDistance | None = None) -> Float64[Tensor, "batch 2"]:
         """The sum of squared errors of each sample, and their number; see :class:`GeneratorProbe`."""
         model, num = batch.model, len(batch.indices)
         generators = image_generators(mix_seed(batch.seed, "equivariance"), batch.indices)
@@ -105,18 +105,45 @@ def rotation_errors(generate: Callable[[Transforms], Images], angles: Float[Tens
     return (expected - filtered).square(), masks[:, None].to(images)
 
 
-def decibels(name: str) -> Callable[[FeatureInputs], Scores]:
-    """The ratio of the peak 2 squared and the mean squared error in decibels, and its standard error to first order."""
+def decibels(name: str, errors: Float64[Tensor, "samples 2"]) -> Scores:
+    """The ratio of the peak 2 squared and the mean squared error in decibels, and its standard error to first order.
 
-    def compute(inputs: FeatureInputs) -> Scores:
-        errors, counts = inputs.per_image[name].T
-        mean = errors.sum() / counts.sum()
-        score = 10 * math.log10(4 / max(mean.item(), 1e-20))
-        deviations = (errors - mean * counts) / counts.mean()  # of a ratio of means
-        error = 10 / math.log(10) * deviations.std() / math.sqrt(len(errors)) / mean.clamp(min=1e-20)
-        return {name: score, f"{name}_sem": error.item()}
+    Args:
+        name: name of the score.
+        errors: the sum of squared errors of each sample, and their number.
 
-    return compute
+    Returns:
+        The score and ``<name>_sem``.
+    """
+    sums, counts = errors.T
+    mean = (sums.sum() / counts.sum()).clamp(min=1e-20)
+    deviations = (sums - mean * counts) / counts.mean()  # of a ratio of means
+    error = 10 / math.log(10) * deviations.std() / math.sqrt(len(errors)) / mean
+    return {name: 10 * math.log10(4 / mean.item()), f"{name}_sem": error.item()}
+
+
+def equivariance(
+    model: TransformableGenerator, movement: Movement, num: int, *, seed: int = 0, batch_size: int = 16
+) -> Scores:
+    """Measure a model's equivariance without a score card.
+
+    Args:
+        model: the model.
+        movement: ``eqt``, ``eqt_frac`` or ``eqr``.
+        num: number of samples.
+        seed: seed of the samples.
+        batch_size: number of images generated at once; it does not change the result.
+
+    Returns:
+        The score in decibels and its standard error, ``<movement>_sem``.
+
+    Raises:
+        InputError: if the model's input cannot be moved, or its images are too small.
+    """
+    probe = Equivariance(movement)
+    probe.check(model)
+    parts = [range(start, min(start + batch_size, num)) for start in range(0, num, batch_size)]
+    return decibels(movement, torch.cat([probe(LatentBatch(model, seed, part)) for part in parts]))
 
 
 def record(movement: Movement) -> Metric[FeatureInputs]:
@@ -125,7 +152,7 @@ def record(movement: Movement) -> Metric[FeatureInputs]:
         movement,
         needs=frozenset({"generator"}),
         scores={movement: "higher", f"{movement}_sem": None},
-        compute=decibels(movement),
+        compute=lambda inputs: decibels(movement, inputs.per_image[movement]),
         probe=Equivariance(movement),
         min_images=2,
     )
