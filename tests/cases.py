@@ -24,9 +24,12 @@ from lightning_gen.models.gans.conditional_gan import ConditionalGAN
 from lightning_gen.models.gans.dcgan import DCGAN
 from lightning_gen.models.gans.gan import GAN
 from lightning_gen.models.gans.lsgan import LSGAN
+from lightning_gen.models.gans.pro_gan import ProGAN
 from lightning_gen.models.gans.projection_gan import ProjectionGAN
 from lightning_gen.models.gans.r1gan import R1GAN
+from lightning_gen.models.gans.r3gan import R3GAN
 from lightning_gen.models.gans.sngan import SNGAN
+from lightning_gen.models.gans.style_gan import StyleGAN
 from lightning_gen.models.gans.style_gan2 import StyleGAN2
 from lightning_gen.models.gans.style_gan3 import StyleGAN3
 from lightning_gen.models.gans.unrolled_gan import UnrolledGAN
@@ -70,6 +73,12 @@ class Case:
     def loader(self, variant: int = 0, **options: Any) -> DataLoader:
         return loader(scale=self.scale_of(variant), **options)
 
+    def terms_of(self, variant: int) -> set[str]:
+        """``terms``, and those of the adaptive augmentation if the variant has it."""
+        if self.variants[variant].get("augment") != "ada":
+            return self.terms
+        return self.terms | {"ada_p"} | ({"real_sign"} if "ada_probability" not in self.variants[variant] else set())
+
     def scale_of(self, variant: int) -> int | None:
         """``scale``, unless the variant has an ``input_shape`` of its own beside images of 16 pixels."""
         if "input_shape" in self.variants[variant]:
@@ -89,12 +98,20 @@ REMEDIES = {
     "augment": ("color", "translation", "cutout"),
     "clip": 1.0,
 }
+ADA = {"augment": "ada", "ada_target": -0.9, "ada_images": 64}
+ALL_ADA = {
+    "augment": "ada",
+    "ada_probability": 0.8,
+    "ada_groups": ("blit", "geom", "color", "filter", "noise", "cutout"),
+}
 RESIDUAL_SIDES = (16, 32, 64, 128)
 PYRAMID_SIDES = (8, 16, 64)
 STYLES = {"latent_dim": 6, "style_dim": 8, "mapping_layers": 2, "channel_base": 64, "channel_max": 8}
 DENOISED_SIDES = (8, 28, 64)  # others take minutes: every image is many passes of the network
 UNET = {"width": 4, "multipliers": (1, 2), "blocks": 1, "attention": (4,), "depth": 1, "heads": 2}
 DIT = {"network": "dit", "width": 8}
+GROWING = {"channel_base": 256, "channel_max": 16, "latent_dim": 6}
+SHORT_GROWTH = {"stable_images": 4, "fading_images": 8}  # the levels of four batches of 8 are 0, 0.5, 1 and 2
 UPSCALER = {"width": 4, "blocks": 1}
 UPSCALING_GAN = {
     **UPSCALER,
@@ -197,7 +214,7 @@ CASES = [
         variants=(
             {"ema_half_life": 50.0},
             {"n_critic": 2, "clip": 1.0, "lr_schedule": "linear", "accumulate": 2},
-            {"minibatch": "stddev", "packing": 2, "label_smoothing": 0.1},
+            {"minibatch": "stddev", "packing": 2, "label_smoothing": 0.1, **ADA},
         ),
         tiny=SMALL,
     ),
@@ -238,8 +255,34 @@ CASES = [
         R1GAN,
         terms=PLAYERS | {"r1"},
         configs=("r1gan_digits", "r1gan_mnist"),
-        variants=({}, {"penalty_every": 3, **REMEDIES, "minibatch": "stddev", "label_smoothing": 0.1}),
+        variants=(
+            {},
+            {"penalty_every": 3, **REMEDIES, "minibatch": "stddev", "label_smoothing": 0.1},
+            {"penalty_every": 2, "instance_noise": 0.1, **ALL_ADA},
+        ),
         tiny=SMALL,
+    ),
+    Case(
+        R3GAN,
+        terms=PLAYERS | {"r1", "r2"},
+        configs=("r3gan_digits", "r3gan_mnist", "r3gan_stacked_mnist", "r3gan_cifar10", "r3gan_ffhq"),
+        variants=(
+            {"ema_half_life": 50.0},
+            {
+                "conditional": True,
+                **CLASSES,
+                "full_width_side": 8,
+                "group_width": 4,
+                "penalty_every": 2,
+                "accumulate": 2,
+                "packing": 2,
+                "instance_noise": 0.1,
+                "augment": ("translation",),
+                "burn_in_images": 20,
+            },
+        ),
+        tiny={"width": 8, "latent_dim": 6, "blocks": 1},
+        sides=(8, 16, 64),
     ),
     Case(
         ConditionalGAN,
@@ -271,12 +314,34 @@ CASES = [
         tiny=SMALL,
     ),
     Case(
+        ProGAN,
+        terms=PLAYERS | {"gradient_penalty"},
+        configs=("progan_digits", "progan_celeba"),
+        variants=(
+            SHORT_GROWTH,
+            {"start_side": None, "ema_half_life": None, "packing": 2, "augment": ("translation",), "accumulate": 2},
+        ),
+        tiny=GROWING,
+        sides=PYRAMID_SIDES,
+    ),
+    Case(
+        StyleGAN,
+        terms=PLAYERS | {"r1"},
+        configs=("stylegan_digits", "stylegan_ffhq"),
+        variants=(
+            {"start_side": 4, **SHORT_GROWTH},
+            {"start_side": None, "ema_half_life": None, "packing": 2, "augment": ("translation",), "accumulate": 2},
+        ),
+        tiny={**GROWING, "style_dim": 8, "mapping_layers": 2},
+        sides=PYRAMID_SIDES,
+    ),
+    Case(
         StyleGAN2,
         terms=PLAYERS | {"r1", "path_length", "path_length_penalty"},
         configs=("stylegan2_digits",),
         variants=(
             {"penalty_every": 2, "generator_penalty_every": 2, "ema_half_life": None},
-            {"conditional": True, "accumulate": 2, "clip": 1.0, "packing": 2, "input": "fourier", **CLASSES},
+            {"conditional": True, "accumulate": 2, "clip": 1.0, "packing": 2, "input": "fourier", **CLASSES, **ADA},
         ),
         tiny=STYLES,
         sides=PYRAMID_SIDES,

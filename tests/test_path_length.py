@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 from torchmetrics.functional.image.perceptual_path_length import perceptual_path_length
+from torchvision.models import alexnet
 
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation import (
@@ -277,8 +278,6 @@ def test_efficientnet_takes_floats():
 
 @pytest.fixture(scope="module")
 def lpips(tmp_path_factory) -> Lpips:
-    from torchvision.models import alexnet
-
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("lpips") / "alexnet.pth"
     torch.save(alexnet().state_dict(), path)

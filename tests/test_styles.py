@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from sklearn.decomposition import PCA
 
+from lightning_gen.callbacks.fidelity import Fidelity
 from lightning_gen.cli import main
 from lightning_gen.cli.truncating import TruncationOptions, set_truncation
 from lightning_gen.data import ImageData
@@ -24,6 +25,7 @@ from lightning_gen.inspection.styles import decode_styles, sample_styles
 from lightning_gen.inspection.traverse import traverse
 from lightning_gen.models.gans.dcgan import DCGAN
 from lightning_gen.models.gans.style_gan2 import StyleGAN2
+from lightning_gen.noise import image_generators
 from lightning_gen.truncation import truncate, truncated_styles
 from tests.helpers import trainer
 from tests.test_cli import lines_of
@@ -140,6 +142,20 @@ def test_evaluate_scores_path_lengths_under_truncation(checkpoints, tmp_path, ca
     assert "is of the styles w of StyleGAN, and DCGAN has none; use ppl_zend" in line
 
 
+def test_training_is_scored_by_path_lengths(data, tmp_path):
+    def fit(model):
+        scores = Fidelity(metrics=("ppl_wend",), num_samples=8)
+        run = trainer(limit_train_batches=1, limit_val_batches=0, default_root_dir=tmp_path, callbacks=[scores])
+        run.fit(model, data)
+        return run.callback_metrics
+
+    found = fit(StyleGAN2((1, 16, 16), **TINY))
+    assert found["fidelity/ppl_wend"] > 0
+    assert found["fidelity/ppl_wend8_classifier"] == found["fidelity/ppl_wend"]
+    with pytest.raises(InputError, match="DCGAN has none; use ppl_zend"):
+        fit(DCGAN((1, 16, 16), latent_dim=4, width=4))
+
+
 # ---- interpolate and traverse
 
 
@@ -162,8 +178,6 @@ def test_interpolation_in_w_is_a_line_of_styles(subject):
 
 
 def interpolate_latents(subject):
-    from lightning_gen.noise import image_generators
-
     return subject.model.sample_latents(4, generator=image_generators(subject.seed, range(4)))
 
 

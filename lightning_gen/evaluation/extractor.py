@@ -54,10 +54,13 @@ class Extractor(ABC):
         """
 
     def float_vectors(self, images: Images) -> Float[Tensor, "images features"]:
-        """Feature vectors of images in [-1, 1] that are not rounded to 256 levels, on the images' device.
+        """Extract feature vectors of images that are not rounded to 256 levels; defined if ``takes_floats``.
 
-        Raises:
-            NotImplementedError: unless ``takes_floats``.
+        Args:
+            images: images in [-1, 1] on any device, with one or three channels.
+
+        Returns:
+            float32 features on the extractor's device, one row per image.
         """
         raise NotImplementedError(f"{self.name} computes features of uint8 images")
 

@@ -2,22 +2,24 @@ r"""Adversarial objectives: a discriminator loss and a generator loss, each a fu
 
 With l the logit of an image, x a real image, G(z) a generated image, and :math:`D = \sigma(l)`:
 
-=============== ============================================== ======================================================
-objective       discriminator minimises                        generator minimises
-=============== ============================================== ======================================================
-non-saturating  -E[log D(x)] - E[log(1 - D(G(z)))]             -E[log D(G(z))]
-minimax         the same                                       E[log(1 - D(G(z)))]
-least squares   E[(l(x) - b)^2] / 2 + E[(l(G(z)) - a)^2] / 2   E[(l(G(z)) - c)^2] / 2
-hinge           E[max(0, 1 - l(x))] + E[max(0, 1 + l(G(z)))]   -E[l(G(z))]
-Wasserstein     E[l(G(z))] - E[l(x)]                           -E[l(G(z))]
-relativistic    S(l(x) - E[l(G(z))]) + S(E[l(x)] - l(G(z)))    the same with x and G(z) exchanged
-=============== ============================================== ======================================================
+==================== ============================================== ====================================================
+objective            discriminator minimises                        generator minimises
+==================== ============================================== ====================================================
+non-saturating       -E[log D(x)] - E[log(1 - D(G(z)))]             -E[log D(G(z))]
+minimax              the same                                       E[log(1 - D(G(z)))]
+least squares        E[(l(x) - b)^2] / 2 + E[(l(G(z)) - a)^2] / 2   E[(l(G(z)) - c)^2] / 2
+hinge                E[max(0, 1 - l(x))] + E[max(0, 1 + l(G(z)))]   -E[l(G(z))]
+Wasserstein          E[l(G(z))] - E[l(x)]                           -E[l(G(z))]
+relativistic average S(l(x) - E[l(G(z))]) + S(E[l(x)] - l(G(z)))    the same with x and G(z) exchanged
+relativistic pairing E[softplus(-(l(x) - l(G(z))))]                 the same with x and G(z) exchanged
+==================== ============================================== ====================================================
 
 Non-saturating and minimax: Goodfellow et al. 2014, https://arxiv.org/abs/1406.2661. Least squares: Mao et al. 2017,
 https://arxiv.org/abs/1611.04076. Hinge: Lim and Ye 2017, https://arxiv.org/abs/1705.02894. Wasserstein: Arjovsky et al.
 2017, https://arxiv.org/abs/1701.07875. Relativistic average: Jolicoeur-Martineau 2018,
 https://arxiv.org/abs/1807.00734, in the form of ESRGAN, https://arxiv.org/abs/1809.00219, with S(a) the mean of
-softplus(-a) / 2. Cross entropies are in nats.
+softplus(-a) / 2. Relativistic pairing: Jolicoeur-Martineau 2018 and R3GAN, Huang et al. 2024,
+https://arxiv.org/abs/2501.05441, with one generated image per real image. Cross entropies are in nats.
 
 In the functions below, ``real`` and ``fake`` are the logits of real and of generated images.
 """
@@ -44,13 +46,17 @@ class Objective:
 
     Attributes:
         discriminator_loss: (logits of real images, logits of generated images) -> loss.
-        generator_loss: (logits of generated images) -> loss.
+        generator_loss: (logits of generated images) -> loss; of a relativistic objective, (logits of real images,
+            logits of generated images) -> loss.
         has_targets: whether the discriminator loss has a target for real images, which label smoothing can change.
+        chance_logit: the best constant logit: above it, the discriminator takes an image for a real one. None if
+            only differences of logits have a meaning.
     """
 
     discriminator_loss: Callable[..., Scalar]
-    generator_loss: Callable[[Logits], Scalar]
+    generator_loss: Callable[..., Scalar]
     has_targets: bool = False
+    chance_logit: float | None = 0.0
 
     def with_label_smoothing(self, amount: float) -> "Objective":
         """Apply one-sided label smoothing (Salimans et al. 2016, https://arxiv.org/abs/1606.03498, section 3.4).
@@ -116,9 +122,14 @@ def hinge_discriminator_loss(real: Logits, fake: Logits) -> Scalar:
     return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
 
 
-def wasserstein_discriminator_loss(real: Logits, fake: Logits) -> Scalar:
-    """E[fake] - E[real]: minus the critic's estimate of the Wasserstein distance, up to its Lipschitz constant."""
-    return fake.mean() - real.mean()
+def wasserstein_discriminator_loss(real: Logits, fake: Logits, drift: float = 0.0) -> Scalar:
+    """E[fake] - E[real]: minus the critic's estimate of the Wasserstein distance, up to its Lipschitz constant.
+
+    With ``drift`` > 0, drift E[real^2] is added, so that logits do not drift away from 0 (Karras et al. 2018,
+    https://arxiv.org/abs/1710.10196, appendix A.1).
+    """
+    loss = fake.mean() - real.mean()
+    return loss + drift * real.square().mean() if drift else loss
 
 
 def linear_generator_loss(fake: Logits) -> Scalar:
@@ -143,10 +154,30 @@ def relativistic_average_generator_loss(real: Logits, fake: Logits) -> Scalar:
     return relativistic_average_discriminator_loss(fake, real.detach())
 
 
+def relativistic_pairing_discriminator_loss(real: Logits, fake: Logits) -> Scalar:
+    """E[softplus(-(real - fake))] over pairs of a real and a generated image, which is log 2 for equal logits.
+
+    A constant added to all logits has no effect. Unlike the non-saturating loss, whose generator can gain by moving all
+    images to one place, each real image is a boundary of its own.
+    """
+    return F.softplus(fake - real).mean()
+
+
+def relativistic_pairing_generator_loss(real: Logits, fake: Logits) -> Scalar:
+    """The discriminator loss with real and generated images exchanged: E[softplus(-(fake - real))].
+
+    Only the logits of generated images have a gradient.
+    """
+    return relativistic_pairing_discriminator_loss(fake, real.detach())
+
+
 NON_SATURATING = Objective(non_saturating_discriminator_loss, non_saturating_generator_loss, has_targets=True)
 MINIMAX = Objective(non_saturating_discriminator_loss, minimax_generator_loss, has_targets=True)
 HINGE = Objective(hinge_discriminator_loss, linear_generator_loss)
-WASSERSTEIN = Objective(wasserstein_discriminator_loss, linear_generator_loss)
+WASSERSTEIN = Objective(wasserstein_discriminator_loss, linear_generator_loss, chance_logit=None)
+RELATIVISTIC_PAIRING = Objective(
+    relativistic_pairing_discriminator_loss, relativistic_pairing_generator_loss, chance_logit=None
+)
 
 
 def least_squares(a: float, b: float, c: float) -> Objective:
@@ -164,4 +195,5 @@ def least_squares(a: float, b: float, c: float) -> Objective:
         partial(least_squares_discriminator_loss, a=a, b=b),
         partial(least_squares_generator_loss, c=c),
         has_targets=True,
+        chance_logit=(a + b) / 2,
     )

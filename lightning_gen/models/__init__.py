@@ -22,9 +22,12 @@ from lightning_gen.models.gans.conditional_gan import ConditionalGAN
 from lightning_gen.models.gans.dcgan import DCGAN
 from lightning_gen.models.gans.gan import GAN
 from lightning_gen.models.gans.lsgan import LSGAN
+from lightning_gen.models.gans.pro_gan import ProGAN
 from lightning_gen.models.gans.projection_gan import ProjectionGAN
 from lightning_gen.models.gans.r1gan import R1GAN
+from lightning_gen.models.gans.r3gan import R3GAN
 from lightning_gen.models.gans.sngan import SNGAN
+from lightning_gen.models.gans.style_gan import StyleGAN
 from lightning_gen.models.gans.style_gan2 import StyleGAN2
 from lightning_gen.models.gans.style_gan3 import StyleGAN3
 from lightning_gen.models.gans.unrolled_gan import UnrolledGAN
@@ -49,6 +52,7 @@ __all__ = [
     "IWAE",
     "LSGAN",
     "R1GAN",
+    "R3GAN",
     "SNGAN",
     "SR3",
     "SRGAN",
@@ -67,8 +71,10 @@ __all__ = [
     "DenoisingAutoencoder",
     "FlowMatching",
     "Pix2Pix",
+    "ProGAN",
     "ProjectionGAN",
     "SRResNet",
+    "StyleGAN",
     "StyleGAN2",
     "StyleGAN3",
     "UnrolledGAN",

@@ -127,6 +127,14 @@ class AdversarialModule(GenerativeModule[Network]):
     def constrain_discriminators(self) -> None:
         """Project the discriminators' weights after each of their steps; does nothing by default."""
 
+    def update_state(self, batch: Batch, terms: dict[str, Tensor]) -> None:
+        """Update state that has no gradient after a training batch was counted; does nothing by default.
+
+        Args:
+            batch: this rank's batch.
+            terms: the terms of both losses, means over the batch, which are logged; terms may be added.
+        """
+
     # ---- the optimizers and the step
 
     def configure_optimizers(self) -> Any:
@@ -174,6 +182,7 @@ class AdversarialModule(GenerativeModule[Network]):
 
         average_over_ranks(running_statistics(*self.generators(), *self.discriminators()))
         self.count(batch)
+        self.update_state(batch, terms)
         if train_generator:
             self.update_ema()
         for scheduler in self.schedulers():

@@ -56,13 +56,19 @@ class Synthesis(nn.Module):
 
     Attributes:
         num_styles: number of styles of an image.
+        noise_sides: side of each layer's noise; none by default.
     """
 
     num_styles: int
+    noise_sides: Sequence[int] = ()
 
     def draw_noise(self, num: int, generator: RandomSource = None) -> list[Noise] | None:
-        """Draw the noise of ``num`` images; None for a network without noise, the default."""
-        return None
+        """Draw the noise of each layer for ``num`` images; None for a network without noise."""
+        if not self.noise_sides:
+            return None
+        pixels, device = [side**2 for side in self.noise_sides], next(self.parameters()).device
+        parts = randn(num, sum(pixels), generator=generator, device=device).split(pixels, 1)
+        return [part.reshape(num, 1, side, side) for part, side in zip(parts, self.noise_sides, strict=True)]
 
     @abstractmethod
     def forward(self, styles: Styles, noise: Sequence[Noise] | None = None) -> Images:
@@ -213,13 +219,6 @@ class SkipSynthesis(TransformableSynthesis):
         self.noise_sides = [layer.side for layer in layers]
         self.to_images = nn.ModuleList(ToImage(width, image_shape[0], style_dim) for width in channels)
         self.register_buffer("taps", binomial_filter(4), persistent=False)
-
-    def draw_noise(self, num: int, generator: RandomSource = None) -> list[Noise]:
-        """Draw the noise of each layer for ``num`` images; see :func:`~lightning_gen.noise.randn`."""
-        sides = self.noise_sides
-        noise = randn(num, sum(side**2 for side in sides), generator=generator, device=self.taps.device)
-        parts = noise.split([side**2 for side in sides], 1)
-        return [part.reshape(num, 1, side, side) for part, side in zip(parts, sides, strict=True)]
 
     def forward(
         self, styles: Styles, noise: Sequence[Noise] | None = None, transforms: Transforms | None = None

@@ -54,8 +54,7 @@ class ACGAN(ConditionalLatentSampling, LatentGAN):
         fake, fake_classes = self.logits_and_class_scores(fakes, batch.labels)
         source = self.objective.discriminator_loss(real, fake)
         real_class, fake_class = (F.cross_entropy(classes, batch.labels) for classes in (real_classes, fake_classes))
-        terms = {"discriminator": source, "real_logit": real.mean(), "fake_logit": fake.mean()}
-        terms |= {"real_class": real_class, "fake_class": fake_class}
+        terms = self.discriminator_terms(source, real, fake) | {"real_class": real_class, "fake_class": fake_class}
         return Loss(source + self.class_weight * (real_class + fake_class), terms)
 
     def generator_loss(self, batch: Batch, fakes: Images) -> Loss:

@@ -115,6 +115,11 @@ class StyleBasedGAN(OptionalClassSampling, BaseLatentGAN[StyleGenerator]):
         return self.network.synthesis.num_styles
 
     @property
+    def num_styles_in_use(self) -> int:
+        """Number of layers, from the coarsest, that images depend on; all by default."""
+        return self.num_styles
+
+    @property
     def style_average(self) -> Float[Tensor, " style"]:
         """The average of the styles over training."""
         with self.inference_network() as network:
@@ -128,7 +133,7 @@ class StyleBasedGAN(OptionalClassSampling, BaseLatentGAN[StyleGenerator]):
     def decode_styles(self, styles: Styles) -> Images:
         """Images in [-1, 1] of styles, with constant noise; gradients flow into styles that require them."""
         with self.inference_network() as network, torch.set_grad_enabled(styles.requires_grad):
-            return network.synthesis(styles).clamp(-1, 1)
+            return network.synthesis(styles, **self.network_options()).clamp(-1, 1)
 
     def decode(self, latents: Latents) -> Images:
         """Images in [-1, 1] of latents, truncated if ``truncation`` is set, with constant noise."""
@@ -138,7 +143,8 @@ class StyleBasedGAN(OptionalClassSampling, BaseLatentGAN[StyleGenerator]):
         """As :meth:`decode`, with noise drawn for each image."""
         with self.inference_network() as network:
             noise = network.synthesis.draw_noise(len(latents), generator)
-            return network.synthesis(self.truncate(network.styles(latents)), noise).clamp(-1, 1)
+            styles = self.truncate(network.styles(latents))
+            return network.synthesis(styles, noise, **self.network_options()).clamp(-1, 1)
 
     def truncate(self, styles: Styles) -> Styles:
         """Move the styles of the truncated layers towards the average."""
@@ -151,7 +157,7 @@ class StyleBasedGAN(OptionalClassSampling, BaseLatentGAN[StyleGenerator]):
         styles = self.network.styles(self.latents_for(batch)[:num])
         if torch.rand(()) < self.style_mixing:
             others = self.network.styles(self.latents_for(batch)[:num])
-            crossover = int(torch.randint(1, self.num_styles, ()))
+            crossover = int(torch.randint(1, self.num_styles_in_use, ()))
             styles = torch.cat([styles[:, :crossover], others[:, crossover:]], 1)
         return styles
 
@@ -159,7 +165,8 @@ class StyleBasedGAN(OptionalClassSampling, BaseLatentGAN[StyleGenerator]):
         """Generate one image per real image of the batch, and update the styles' average."""
         styles = self.mixed_styles(batch)
         self.network.mapping.update_average(styles[:, 0])
-        return self.network.synthesis(styles, self.network.synthesis.draw_noise(len(styles)))
+        noise = self.network.synthesis.draw_noise(len(styles))
+        return self.network.synthesis(styles, noise, **self.network_options())
 
     def discriminator_penalty(self, batch: Batch, fakes: Images) -> Loss | None:
         """R1: the mean squared gradient at the batch's images."""
