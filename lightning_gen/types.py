@@ -27,6 +27,9 @@ DenoiserCondition = Classes | Inputs | None
 Latents = Float[Tensor, "batch *latent"]
 Styles = Float[Tensor, "batch layers style"]
 """One intermediate latent w per layer of a style-based generator."""
+Transforms = Float[Tensor, "batch 3 3"]
+"""Matrices A of homogeneous coordinates: what is at the position A p of an image comes to p. The image is a square of
+side 1 with its centre at the origin, x to the right and y down."""
 Codes = Int64[Tensor, "batch rows columns"]
 LogWeights = Float[Tensor, "num batch"]
 ImageShape = tuple[int, int, int]
@@ -170,6 +173,23 @@ class StyleMapper(LatentGenerator, Protocol):
 
     def decode_styles(self, styles: Styles) -> Images:
         """Decode styles as they are, with constant noise; gradients flow into styles that require them."""
+        ...
+
+
+@runtime_checkable
+class TransformableGenerator(LatentGenerator, Protocol):
+    """A generator whose images can be moved before they are sampled: its input is a function of the position."""
+
+    image_shape: ImageShape
+    """(channels, side, side) of its images."""
+    transformable: bool
+    """False for a model that has such an input as an option, and was built without it."""
+
+    def decode_transformed(self, latents: Latents, matrices: Transforms) -> Images:
+        """Decode latents after a transform of the input, with constant noise. The images are not clipped to [-1, 1].
+
+        The image moves exactly as the input only if the generator is equivariant.
+        """
         ...
 
 

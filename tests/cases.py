@@ -31,6 +31,7 @@ from lightning_gen.models.gans.r3gan import R3GAN
 from lightning_gen.models.gans.sngan import SNGAN
 from lightning_gen.models.gans.style_gan import StyleGAN
 from lightning_gen.models.gans.style_gan2 import StyleGAN2
+from lightning_gen.models.gans.style_gan3 import StyleGAN3
 from lightning_gen.models.gans.unrolled_gan import UnrolledGAN
 from lightning_gen.models.gans.wgan import WGAN
 from lightning_gen.models.gans.wgan_gp import WGANGP
@@ -348,9 +349,20 @@ CASES = [
         ),
         variants=(
             {"penalty_every": 2, "generator_penalty_every": 2, "ema_half_life": None},
-            {"conditional": True, "accumulate": 2, "clip": 1.0, "packing": 2, **CLASSES, **ADA},
+            {"conditional": True, "accumulate": 2, "clip": 1.0, "packing": 2, "input": "fourier", **CLASSES, **ADA},
         ),
         tiny=STYLES,
+        sides=PYRAMID_SIDES,
+    ),
+    Case(
+        StyleGAN3,
+        terms=PLAYERS | {"r1"},
+        configs=("stylegan3_digits", "stylegan3_afhq"),
+        variants=(
+            {"penalty_every": 2, "blur_sigma": 1.0, "ema_half_life": None},
+            {"config": "r", "conditional": True, "accumulate": 2, "clip": 1.0, **CLASSES},
+        ),
+        tiny=STYLES | {"num_layers": 3, "num_critical": 1, "margin": 2, "channel_base": 32},
         sides=PYRAMID_SIDES,
     ),
     Case(

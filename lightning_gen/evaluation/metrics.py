@@ -9,6 +9,7 @@
                                                                         Metz et al. 2017, https://arxiv.org/abs/1611.02163
     copies             see ``copies.py``
     ppl_zfull, ppl_zend, ppl_wfull, ppl_wend    see ``path_length.py``
+    eqt, eqt_frac, eqr    see ``equivariance.py``
     mse, psnr, ssim, psnr_y, ssim_y    see ``losses/image_quality.py``
     lpips              see ``lpips.py``
     label_kept         share of translations to which the dataset's classifier assigns the class of the input
@@ -41,6 +42,7 @@ from torch_fidelity.metric_prc import (
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation.copies import MIN_CELL_SAMPLES, QUANTILE, SPACES, CopyReference, CopyStatistics
 from lightning_gen.evaluation.distance import FeatureDistance, ImageDistance
+from lightning_gen.evaluation.equivariance import EQUIVARIANCES
 from lightning_gen.evaluation.extractor import Extractor
 from lightning_gen.evaluation.metric_record import (
     FeatureInputs,
@@ -375,6 +377,7 @@ RECORDS: tuple[Metric[Any], ...] = (
         weakness=weak_nll,
     ),
     *PATH_LENGTHS,
+    *EQUIVARIANCES,
 )
 METRICS: Mapping[str, Metric[Any]] = {metric.name: metric for metric in RECORDS}
 LIKELIHOOD_METRICS = tuple(name for name, metric in METRICS.items() if "likelihood" in metric.needs)

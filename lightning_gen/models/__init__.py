@@ -29,6 +29,7 @@ from lightning_gen.models.gans.r3gan import R3GAN
 from lightning_gen.models.gans.sngan import SNGAN
 from lightning_gen.models.gans.style_gan import StyleGAN
 from lightning_gen.models.gans.style_gan2 import StyleGAN2
+from lightning_gen.models.gans.style_gan3 import StyleGAN3
 from lightning_gen.models.gans.unrolled_gan import UnrolledGAN
 from lightning_gen.models.gans.wgan import WGAN
 from lightning_gen.models.gans.wgan_gp import WGANGP
@@ -75,5 +76,6 @@ __all__ = [
     "SRResNet",
     "StyleGAN",
     "StyleGAN2",
+    "StyleGAN3",
     "UnrolledGAN",
 ]

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from lightning_gen.errors import InputError
 from lightning_gen.networks.equalized import scaled_leaky_relu
 from lightning_gen.networks.fir import binomial_filter, resample, upsample
+from lightning_gen.networks.fourier_features import FourierFeatures
 from lightning_gen.networks.mapping import MappingNetwork
 from lightning_gen.networks.modulated import ModulatedConv2d
 from lightning_gen.noise import randn
-from lightning_gen.types import Images, ImageShape, Latents, RandomSource, Styles
+from lightning_gen.types import Images, ImageShape, Latents, RandomSource, Styles, Transforms
 
 MIN_SIDE, MAX_SIDE = 8, 1024
 Noise = Float[Tensor, "batch 1 _ _"]
@@ -72,6 +73,22 @@ class Synthesis(nn.Module):
     @abstractmethod
     def forward(self, styles: Styles, noise: Sequence[Noise] | None = None) -> Images:
         """Images of styles, not limited to [-1, 1]; noise of None is constant noise."""
+
+
+class TransformableSynthesis(Synthesis):
+    """Base class of synthesis networks whose input may be Fourier features, which can be moved.
+
+    Attributes:
+        transformable: whether it is.
+    """
+
+    transformable: bool
+
+    @abstractmethod
+    def forward(
+        self, styles: Styles, noise: Sequence[Noise] | None = None, transforms: Transforms | None = None
+    ) -> Images:
+        """As :meth:`Synthesis.forward`; transforms of None are the identity."""
 
 
 class StyleGenerator(nn.Module):
@@ -157,7 +174,7 @@ class ToImage(nn.Module):
         return self.conv(features, style) + self.bias[:, None, None]
 
 
-class SkipSynthesis(Synthesis):
+class SkipSynthesis(TransformableSynthesis):
     """StyleGAN2's synthesis network with output skips (configuration F).
 
     Args:
@@ -165,21 +182,33 @@ class SkipSynthesis(Synthesis):
         style_dim: number of dimensions of w.
         channel_base: number of channels times the side of a feature map.
         channel_max: maximum number of channels.
+        fourier_features: whether the input is Fourier features instead of a learned constant (Karras et al. 2021,
+            https://arxiv.org/abs/2106.12423, configuration B).
 
     Attributes:
         num_styles: number of styles: 2 log2(side) - 2. The image of a resolution and the first convolution of the next
             one have the same style.
     """
 
-    constant: nn.Parameter
     taps: Tensor
 
-    def __init__(self, image_shape: ImageShape, style_dim: int, channel_base: int, channel_max: int) -> None:
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        style_dim: int,
+        channel_base: int,
+        channel_max: int,
+        fourier_features: bool = False,
+    ) -> None:
         super().__init__()
         sides = pyramid_sides(image_shape)
         channels = pyramid_channels(sides, channel_base, channel_max)
         self.num_styles = 2 * len(sides)
-        self.constant = nn.Parameter(torch.randn(1, channels[0], 4, 4))
+        self.transformable = fourier_features
+        if fourier_features:
+            self.features = FourierFeatures(channels[0], size=4, rate=4, cutoff=2.0)
+        else:
+            self.constant = nn.Parameter(torch.randn(1, channels[0], 4, 4))
         layers = [SynthesisLayer(channels[0], channels[0], 4, style_dim, up=1)]
         for i in range(1, len(sides)):
             layers += [
@@ -191,10 +220,22 @@ class SkipSynthesis(Synthesis):
         self.to_images = nn.ModuleList(ToImage(width, image_shape[0], style_dim) for width in channels)
         self.register_buffer("taps", binomial_filter(4), persistent=False)
 
-    def forward(self, styles: Styles, noise: Sequence[Noise] | None = None) -> Images:
-        """Images of styles, not limited to [-1, 1]; noise of None is constant noise."""
+    def forward(
+        self, styles: Styles, noise: Sequence[Noise] | None = None, transforms: Transforms | None = None
+    ) -> Images:
+        """Images of styles, not limited to [-1, 1].
+
+        Args:
+            styles: the styles.
+            noise: noise of each layer; None for constant noise.
+            transforms: transforms of the Fourier features; None for the identity, and for a constant input.
+
+        Returns:
+            The images.
+        """
         noises = [None] * len(self.layers) if noise is None else noise
-        features = self.layers[0](self.constant.expand(len(styles), -1, -1, -1), styles[:, 0], noises[0])
+        inputs = self.features(transforms) if self.transformable else self.constant
+        features = self.layers[0](inputs.expand(len(styles), -1, -1, -1), styles[:, 0], noises[0])
         images = self.to_images[0](features, styles[:, 1])
         for i in range(1, len(self.to_images)):
             features = self.layers[2 * i - 1](features, styles[:, 2 * i - 1], noises[2 * i - 1])

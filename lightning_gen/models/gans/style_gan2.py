@@ -1,6 +1,6 @@
 """StyleGAN2 (Karras et al. 2020, https://arxiv.org/abs/1912.04958)."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -8,13 +8,12 @@ from torch import Tensor
 from lightning_gen.checks import check_at_least
 from lightning_gen.distributed import average_over_ranks
 from lightning_gen.losses.path_length import path_lengths
-from lightning_gen.models.gans.style_based import StyleBasedGAN
-from lightning_gen.networks.style_discriminator import StyleDiscriminator
-from lightning_gen.networks.style_generator import SkipSynthesis, StyleGenerator
+from lightning_gen.models.gans.style_gan2_base import StyleGAN2Base
+from lightning_gen.networks.style_generator import SkipSynthesis
 from lightning_gen.types import Batch, ImageShape, Loss
 
 
-class StyleGAN2(StyleBasedGAN):
+class StyleGAN2(StyleGAN2Base):
     r"""Modulated convolutions, an image at every resolution, a residual discriminator, R1 and path lengths.
 
     L_G = E[softplus(-l(G(z)))] + weight E[(|J_w^T y| - a)^2], the second term in every ``generator_penalty_every``-th
@@ -27,14 +26,14 @@ class StyleGAN2(StyleBasedGAN):
 
     Args:
         image_shape: (channels, side, side); the side is a power of two in 8..1024.
-        channel_base: number of channels times the side of a feature map.
-        channel_max: maximum number of channels.
-        stddev_group: number of images of the discriminator's minibatch standard deviation; 1 for no such layer.
+        input: what the generator starts from at 4 x 4 pixels: a learned ``constant``, or ``fourier`` features, with
+            which its equivariance can be measured (Karras et al. 2021, https://arxiv.org/abs/2106.12423,
+            configuration B).
         path_length_weight: weight of the path length regularisation; 0 for none.
         path_length_decay: decay of the average length a per penalty.
         generator_penalty_every: number of batches between two path length penalties.
-        **kwargs: see :class:`StyleBasedGAN`, :class:`BaseLatentGAN`, :class:`AdversarialModule` and
-            :class:`GenerativeModule`.
+        **kwargs: see :class:`StyleGAN2Base`, :class:`StyleBasedGAN`, :class:`BaseLatentGAN`,
+            :class:`AdversarialModule` and :class:`GenerativeModule`.
     """
 
     average_path_length: Tensor
@@ -42,23 +41,17 @@ class StyleGAN2(StyleBasedGAN):
     def __init__(
         self,
         image_shape: ImageShape,
-        channel_base: int = 32768,
-        channel_max: int = 512,
-        stddev_group: int = 4,
+        input: Literal["constant", "fourier"] = "constant",
         path_length_weight: float = 2.0,
         path_length_decay: float = 0.99,
         generator_penalty_every: int = 4,
         **kwargs: Any,
     ) -> None:
         super().__init__(image_shape=image_shape, generator_penalty_every=generator_penalty_every, **kwargs)
-        check_at_least(1, channel_base=channel_base, channel_max=channel_max, stddev_group=stddev_group)
         check_at_least(0, path_length_weight=path_length_weight)
         self.path_length_weight, self.path_length_decay = path_length_weight, path_length_decay
-        synthesis = SkipSynthesis(self.image_shape, self.style_dim, channel_base, channel_max)
-        self.set_network(StyleGenerator(self.make_mapping(), synthesis))
-        channels, *size = self.image_shape
-        shape = (channels * self.packing, size[0], size[1])
-        self.discriminator = StyleDiscriminator(shape, channel_base, channel_max, stddev_group, self.num_classes)
+        shape = (self.image_shape, self.style_dim, self.channel_base, self.channel_max)
+        self.set_players(SkipSynthesis(*shape, fourier_features=input == "fourier"))
         self.register_buffer("average_path_length", torch.zeros(()))
         self.save_hyperparameters()
 
