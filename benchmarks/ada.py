@@ -1,9 +1,9 @@
 """Overfitting of a discriminator to 200 digits, without and with adaptive discriminator augmentation (ADA).
 
 A StyleGAN2 with the settings of configs/stylegan2_digits.yaml, but a weak R1 penalty, which would hide the overfitting,
-is trained on 200 of scikit-learn's digits. Every --every images, the logits of the 200 training images and of the other training digits, which the discriminator has not
-received, are compared: without augmentation the former rise above the latter. The FID compares 1,437 samples with the
-digits that were not trained on, by the classifier's features.
+is trained on 200 of scikit-learn's digits. Every --every images, the logits of the 200 training images and of the other
+training digits, which the discriminator has not received, are compared: without augmentation the former rise above the
+latter. The FID compares samples with the digits that were not trained on, by the classifier's features.
 
     python benchmarks/ada.py --out docs/results/style/ada.json --picture docs/images/ada_digits.png
 """
