@@ -184,7 +184,7 @@ class Records:
     def augmentation_table(self, record):
         """A table of the last measurement of runs without and with ADA."""
         lines = [
-            "| run | logits of training images | of held-out images | of generated images | p | FID, held-out | lowest FID |",
+            "| run | training images' logits | held-out images' | generated images' | p | FID, held-out | lowest FID |",
             "|---|---|---|---|---|---|---|",
         ]
         for name, points in self.records[record]["runs"].items():
