@@ -338,7 +338,15 @@ CASES = [
     Case(
         StyleGAN2,
         terms=PLAYERS | {"r1", "path_length", "path_length_penalty"},
-        configs=("stylegan2_digits",),
+        configs=(
+            "stylegan2_digits",
+            "stylegan2_mnist",
+            "stylegan2_folder",
+            "stylegan2_cifar10",
+            "stylegan2_afhq",
+            "stylegan2_ffhq256",
+            "stylegan2_ffhq1024",
+        ),
         variants=(
             {"penalty_every": 2, "generator_penalty_every": 2, "ema_half_life": None},
             {"conditional": True, "accumulate": 2, "clip": 1.0, "packing": 2, "input": "fourier", **CLASSES, **ADA},

@@ -294,3 +294,19 @@ def test_a_conditional_model_uses_the_labels_of_the_batch_and_of_the_request():
 def test_bad_values_are_named(bad):
     with pytest.raises(InputError, match=f"model.{next(iter(bad))}"):
         R3GAN(SHAPE, **{**SMALL, **bad})
+
+
+def test_the_probability_of_adas_operations_rises_over_the_burn_in():
+    model = R3GAN(SHAPE, **SMALL, augment="ada", ada_probability=0.4, burn_in_images=100)
+    probabilities = []
+    for model.images_seen in (0, 50, 100, 200):
+        probabilities.append(model.augmentation_probability())
+    assert probabilities == pytest.approx([0.0, 0.2, 0.4, 0.4])
+    image = torch.rand(64, 1, 16, 16)
+    model.images_seen = 0
+    assert torch.equal(model.discriminator_input(image, None), image)
+    model.images_seen = 100
+    changed = (model.discriminator_input(image, None) != image).flatten(1).any(1).float().mean()
+    assert changed > 0.5
+    with pytest.raises(InputError, match=r"set model\.ada_probability"):
+        R3GAN(SHAPE, **SMALL, augment="ada")

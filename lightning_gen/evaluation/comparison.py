@@ -182,11 +182,11 @@ def generator_protocol(metric: str, num: int, distance: ImageDistance | None) ->
 
 
 def generator_notes(real: Comparison) -> list[str]:
-    """Notes of the requested metrics of a generator."""
+    """Notes of the requested metrics of a generator, without repetition."""
     if real.distance is None:
         return []
     probes = [METRICS[name].probe for name in real.metrics]
-    return [probe.note(real.distance) for probe in probes if probe is not None]
+    return [*dict.fromkeys(probe.note(real.distance) for probe in probes if probe is not None)]
 
 
 def held_out_of(reference: ImageSet, images: CopyReference | None) -> ImageSet | None:

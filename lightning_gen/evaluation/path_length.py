@@ -69,8 +69,10 @@ class PathLength:
 
     def note(self, distance: ImageDistance) -> str:
         """Describe the metric; see :class:`GeneratorProbe`."""
-        kept = "{}th to {}th percentile".format(*PERCENTILES).replace("1th", "1st")
-        return f"{self.name}: {distance.note}, eps {EPSILON:g}, {kept}"
+        low, high = PERCENTILES
+        return (
+            f"path lengths: {distance.note}, eps {EPSILON:g}, without the lowest {low} % and the highest {100 - high} %"
+        )
 
     def __call__(self, batch: LatentBatch, distance: ImageDistance) -> Float64[Tensor, " batch"]:
         """The quotient of each pair; see :class:`GeneratorProbe`."""

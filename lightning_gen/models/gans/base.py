@@ -13,7 +13,7 @@ condition. Every model supports these remedies by configuration:
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -58,7 +58,7 @@ class BaseLatentGAN(LatentSampling, AdversarialModule[Network]):
         **kwargs: see :class:`AdversarialModule` and :class:`GenerativeModule`.
     """
 
-    ada_multipliers: Mapping[str, float] | None = None
+    ada_multipliers: ClassVar[Mapping[str, float] | None] = None
     """Factors of ADA's probability by operation or group; None for 1."""
     discriminator: nn.Module
     """Module from packed images, and labels (packs, packing) or None, to outputs (packs, outputs), the logit first."""

@@ -1,7 +1,8 @@
 """R3GAN (Huang et al. 2024, https://arxiv.org/abs/2501.05441)."""
 
 import math
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any, ClassVar, cast
 
 import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
@@ -12,6 +13,7 @@ from lightning_gen.losses.penalties import r1_penalty
 from lightning_gen.models.gans.base import BaseLatentGAN
 from lightning_gen.models.latents import OptionalClassSampling, check_num_classes
 from lightning_gen.models.schedules import CosineSchedule
+from lightning_gen.networks.ada import AdaGroup
 from lightning_gen.networks.r3 import R3Discriminator, R3Generator, stage_widths
 from lightning_gen.types import Batch, Images, ImageShape, Latents, Loss
 
@@ -24,9 +26,10 @@ class R3GAN(OptionalClassSampling, BaseLatentGAN[R3Generator]):
     image is compared with one real image, which keeps modes from being dropped; with both penalties, training converges
     locally.
 
-    The learning rates, beta2, gamma and the half-life of the EMA follow cosine schedules over the burn-in, see
-    :class:`CosineSchedule`; pairs are their values at its start and from its end on. The half-life starts at 0. These
-    schedules replace those of :class:`GenerativeModule`. The defaults are the paper's for CIFAR-10.
+    The learning rates, beta2, gamma, the half-life of the EMA and, with ``augment: ada``, the probability of the
+    augmentations follow cosine schedules over the burn-in, see :class:`CosineSchedule`; pairs are their values at its
+    start and from its end on. The half-life and the probability start at 0. These schedules replace those of
+    :class:`GenerativeModule`. The defaults are the paper's for CIFAR-10.
 
     Args:
         image_shape: (channels, side, side); the side is a power of two in 8..1024.
@@ -46,11 +49,15 @@ class R3GAN(OptionalClassSampling, BaseLatentGAN[R3Generator]):
         final_lr: factor of both learning rates at the end of the burn-in.
         beta1: Adam's decay of the first moment.
         beta2: Adam's decay of the second moment.
+        ada_probability: probability of ADA's operations at the end of the burn-in, half of it for colours.
+        ada_groups: groups of ADA's operations.
         **kwargs: see :class:`BaseLatentGAN`, :class:`AdversarialModule` and :class:`GenerativeModule`.
 
     Raises:
         InputError: if a value is out of range.
     """
+
+    ada_multipliers: ClassVar[Mapping[str, float] | None] = {"color": 0.5}
 
     def __init__(
         self,
@@ -71,6 +78,8 @@ class R3GAN(OptionalClassSampling, BaseLatentGAN[R3Generator]):
         final_lr: float = 0.25,
         beta1: float = 0.0,
         beta2: tuple[float, float] = (0.9, 0.99),
+        ada_probability: float | None = None,
+        ada_groups: tuple[AdaGroup, ...] = ("blit", "geom", "color", "cutout"),
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -85,6 +94,8 @@ class R3GAN(OptionalClassSampling, BaseLatentGAN[R3Generator]):
             lr_schedule="constant",
             decay_start=0.0,
             warmup_images=0,
+            ada_probability=ada_probability,
+            ada_groups=ada_groups,
             **kwargs,
         )
         check_at_least(1, latent_dim=latent_dim, width=width, blocks=blocks, expansion=expansion)
@@ -100,6 +111,7 @@ class R3GAN(OptionalClassSampling, BaseLatentGAN[R3Generator]):
         self.lr_factor = CosineSchedule(1.0, final_lr, burn_in_images)
         self.beta2 = CosineSchedule(*beta2, burn_in_images)
         self.gamma = CosineSchedule(*gamma, burn_in_images)
+        self.probability = CosineSchedule(0.0, ada_probability or 0.0, burn_in_images)
         channels, widths = image_shape[0], stage_widths(self.image_shape, width, full_width_side)
         options = (widths, blocks, expansion, group_width, self.num_classes)
         self.set_network(R3Generator(latent_dim, channels, *options))
@@ -117,6 +129,10 @@ class R3GAN(OptionalClassSampling, BaseLatentGAN[R3Generator]):
             for group in optimizer.param_groups:
                 group.update(lr=lr * factor, betas=betas)
         super().training_step(batch, batch_idx)
+
+    def augmentation_probability(self) -> float:
+        """The current probability of ADA's operations, of the schedule."""
+        return self.probability(self.images_seen)
 
     def update_ema(self) -> None:
         """Update the EMA with the half-life of the schedule."""
