@@ -143,6 +143,9 @@ def test_the_styles_average_is_that_of_training():
         ({"gamma": -1.0}, "model.gamma"),
         ({"conditional": True}, "the data has none"),
         ({"channel_base": 0}, "model.channel_base"),
+        ({"mapping_lr_multiplier": 0.0}, "model.mapping_lr_multiplier"),
+        ({"style_decay": 1.5}, "model.style_decay"),
+        ({"path_length_decay": 1.0}, "model.path_length_decay"),
     ],
 )
 def test_invalid_options_get_one_line(options, message):

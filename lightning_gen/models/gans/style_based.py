@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lightning_gen.checks import check_at_least
+from lightning_gen.checks import check_above, check_at_least, check_fraction
 from lightning_gen.errors import InputError
 from lightning_gen.losses.adversarial import NON_SATURATING
 from lightning_gen.losses.penalties import r1_penalty
@@ -87,6 +87,8 @@ class StyleBasedGAN(OptionalClassSampling, BaseLatentGAN[StyleGenerator]):
             **kwargs,
         )
         check_at_least(1, latent_dim=latent_dim, style_dim=style_dim, mapping_layers=mapping_layers)
+        check_above(0, mapping_lr_multiplier=mapping_lr_multiplier)
+        check_fraction(style_decay=style_decay)
         check_at_least(0, style_mixing=style_mixing, gamma=gamma)
         if style_mixing > 1:
             raise InputError(f"model.style_mixing is {style_mixing}; it is a probability, at most 1")
