@@ -133,9 +133,14 @@ class StyleBasedGAN(OptionalClassSampling, BaseLatentGAN[StyleGenerator]):
             return network.styles(latents)
 
     def decode_styles(self, styles: Styles) -> Images:
-        """Images in [-1, 1] of styles, with constant noise; gradients flow into styles that require them."""
+        """Images in [-1, 1] of styles, with constant noise; gradients flow into styles that require them.
+
+        The gradient passes the clamp unchanged: a saturated pixel of the wrong colour can still be moved.
+        """
         with self.inference_network() as network, torch.set_grad_enabled(styles.requires_grad):
-            return network.synthesis(styles, **self.network_options()).clamp(-1, 1)
+            images = network.synthesis(styles, **self.network_options())
+            clamped = images.detach().clamp(-1, 1)
+            return clamped + (images - images.detach()) if styles.requires_grad else clamped
 
     def decode(self, latents: Latents) -> Images:
         """Images in [-1, 1] of latents, truncated if ``truncation`` is set, with constant noise."""
