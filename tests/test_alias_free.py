@@ -145,6 +145,8 @@ def test_the_learned_transform_rotates_and_translates():
     expected = rotation(torch.tensor([0.3])) @ translation(torch.tensor([-0.25]), torch.tensor([0.125]))
     torch.testing.assert_close(transform, expected)
     torch.testing.assert_close(rigid_transforms(torch.tensor([[1.0, 0, 0, 0]])), torch.eye(3)[None])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(rigid_transforms(torch.tensor([[2 * a, 2 * b, 0.5, -0.25]])), expected)
 
 
 def test_the_magnitude_is_averaged_over_images_in_training_only():

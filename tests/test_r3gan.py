@@ -7,6 +7,7 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
+from lightning_gen.callbacks.rollback import restore, snapshot
 from lightning_gen.errors import InputError
 from lightning_gen.losses.adversarial import (
     relativistic_pairing_discriminator_loss,
@@ -233,6 +234,20 @@ def test_the_optimizers_follow_the_schedules():
         for (lr, betas), start in ((generator, 1e-3), (discriminator, 2e-3)):
             assert lr == pytest.approx(start * factor)
             assert betas == (0.0, pytest.approx(beta2))
+
+
+def test_a_rollback_lowers_the_rates_for_the_rest_of_the_schedule():
+    rates = []
+
+    class Rollback(pl.Callback):
+        def on_train_batch_end(self, trainer, module, *args):
+            rates.append(trainer.optimizers[1].param_groups[0]["lr"])
+            if len(rates) == 2:
+                restore(trainer, module, snapshot(trainer, module), lr_factor=0.5)
+
+    model = R3GAN(SHAPE, **SMALL, final_lr=0.1, burn_in_images=16, discriminator_lr=2e-3)
+    trainer(callbacks=[Rollback()]).fit(model, loader(4))
+    assert rates == pytest.approx([2e-3, 1.1e-3, 1e-4, 1e-4])
 
 
 def test_the_half_life_of_the_average_rises_from_zero():

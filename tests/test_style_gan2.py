@@ -47,6 +47,16 @@ def test_truncation_moves_the_requested_layers_to_the_average():
     assert torch.equal(truncated[:, 2:], styles[:, 2:])
 
 
+def test_saturated_pixels_have_a_gradient_in_the_styles():
+    gan = model()
+    nn.init.constant_(gan.ema.module.synthesis.to_images[-1].bias, 50.0)
+    styles = gan.styles(gan.sample_latents(2)).requires_grad_()
+    images = gan.decode_styles(styles)
+    assert (images == 1).all()
+    (images + 1).square().sum().backward()
+    assert styles.grad.abs().sum() > 0
+
+
 @pytest.mark.parametrize("probability", [0.0, 1.0])
 def test_style_mixing_crosses_over_once(probability):
     gan = model(style_mixing=probability)
@@ -143,6 +153,9 @@ def test_the_styles_average_is_that_of_training():
         ({"gamma": -1.0}, "model.gamma"),
         ({"conditional": True}, "the data has none"),
         ({"channel_base": 0}, "model.channel_base"),
+        ({"mapping_lr_multiplier": 0.0}, "model.mapping_lr_multiplier"),
+        ({"style_decay": 1.5}, "model.style_decay"),
+        ({"path_length_decay": 1.0}, "model.path_length_decay"),
     ],
 )
 def test_invalid_options_get_one_line(options, message):

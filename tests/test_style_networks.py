@@ -16,8 +16,9 @@ from lightning_gen.networks.equalized import (
 )
 from lightning_gen.networks.mapping import MappingNetwork
 from lightning_gen.networks.modulated import ModulatedConv2d, modulated_conv2d
+from lightning_gen.networks.pyramid import pyramid_sides
 from lightning_gen.networks.style_discriminator import StyleDiscriminator
-from lightning_gen.networks.style_generator import SkipSynthesis, StyleGenerator, pyramid_sides
+from lightning_gen.networks.style_generator import SkipSynthesis, StyleGenerator
 
 
 def synthesis(side: int = 16) -> SkipSynthesis:

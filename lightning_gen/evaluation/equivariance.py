@@ -4,7 +4,7 @@ r"""Equivariance of a generator to translation and rotation, in decibels; higher
 
 (Karras et al. 2021, https://arxiv.org/abs/2106.12423, equation 3 and appendix E): a signal-to-noise ratio with the
 peak 2 of images in [-1, 1]. G(t(z)) is the image generated after a transform of the generator's input, t(G(z)) the
-image transformed afterwards. The mean is over samples, channels and the pixels of which both images know the content.
+image transformed afterwards. The mean is over samples, channels and the pixels that come from within the image.
 
     eqt        translation by whole pixels, t_x and t_y ~ U(-1/8, 1/8) of the side, rounded
     eqt_frac   the same without rounding; t(G(z)) by Lanczos's filter

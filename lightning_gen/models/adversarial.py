@@ -6,7 +6,7 @@ In each training batch the discriminator takes a step; in every ``n_critic``-th 
     discriminator: descend on discriminator_loss(batch, detached fakes)
         + in every penalty_every-th batch: penalty_every * discriminator_penalty(batch, detached fakes)
     generator, in every n_critic-th batch: descend on generator_loss(batch, fakes)
-        + in every generator_penalty_every-th batch: generator_penalty_every * generator_penalty(batch)
+        + in every generator_penalty_every-th of these: generator_penalty_every * generator_penalty(batch)
 
 Goodfellow et al. 2014 (https://arxiv.org/abs/1406.2661), algorithm 1, and Arjovsky et al. 2017
 (https://arxiv.org/abs/1701.07875), algorithm 1. The generator's step reuses the fakes of the discriminator's step: the
@@ -50,7 +50,8 @@ class AdversarialModule(GenerativeModule[Network]):
         clip: maximum 2-norm of each player's gradient, after unscaling under mixed precision; None for no clipping.
         penalty_every: number of batches between two penalties of the discriminators, whose weight is multiplied by the
             same number.
-        generator_penalty_every: the same for the generators' penalty.
+        generator_penalty_every: number of generator steps between two penalties of the generators, whose weight is
+            multiplied by the same number.
         **kwargs: see :class:`GenerativeModule`.
     """
 
@@ -118,7 +119,7 @@ class AdversarialModule(GenerativeModule[Network]):
         return None
 
     def generator_penalty(self, batch: Batch) -> Loss | None:
-        """A penalty on the generators, computed in every ``generator_penalty_every``-th batch; None by default.
+        """A penalty on the generators, computed in every ``generator_penalty_every``-th step; None by default.
 
         It is called with autocast disabled, after the generators' loss, in batches in which the generators are trained.
         """

@@ -112,11 +112,10 @@ class Draws:
         Returns:
             The parameters.
         """
-        probability = self.probability * self.multipliers.get(operation, self.multipliers.get(group, 1.0))
         uniform = self.uniform()
         if twice:
             uniform = 1 - uniform.square()  # below p with probability 1 - sqrt(1 - p)
-        applied = (uniform < probability).reshape(-1, *[1] * (value.ndim - 1))
+        applied = (uniform < self.probability_of(operation, group)).reshape(-1, *[1] * (value.ndim - 1))
         return torch.where(applied, value, neutral)
 
     def uniform(self, low: float = 0.0, high: float = 1.0, *shape: int) -> Values:

@@ -17,8 +17,9 @@ from torch.nn import functional as F
 
 from lightning_gen.networks.equalized import EPSILON, EqualizedConv2d, EqualizedLinear
 from lightning_gen.networks.fir import binomial_filter, blur
-from lightning_gen.networks.progressive import GAIN, ProgressiveOutput, finest, upsample_nearest
-from lightning_gen.networks.style_generator import Noise, Synthesis, pyramid_channels, pyramid_sides
+from lightning_gen.networks.progressive import GAIN, ProgressiveOutput, top_level, upsample_nearest
+from lightning_gen.networks.pyramid import pyramid_channels, pyramid_sides
+from lightning_gen.networks.style_generator import Noise, Synthesis
 from lightning_gen.types import Images, ImageShape, Styles
 
 
@@ -116,14 +117,14 @@ class AdaINSynthesis(Synthesis):
         Args:
             styles: a style per layer.
             noise: normal noise per layer; None for the constant noise.
-            level: the level in [0, L]; None for the largest. Styles and noise of unused layers are ignored.
+            level: the level in [start_level, L]; None for the largest. Styles and noise of unused layers are ignored.
 
         Returns:
             The images.
         """
         level = self.output.levels if level is None else level
         maps, outputs = self.constant.expand(len(styles), -1, -1, -1), []
-        for i, layer in enumerate(self.layers[: 2 * (finest(level) + 1)]):
+        for i, layer in enumerate(self.layers[: 2 * (top_level(level) + 1)]):
             if i > 0:
                 if i % 2 == 0:
                     maps = binomial_blur(upsample_nearest(maps, 2))

@@ -211,8 +211,10 @@ class AliasFreeSynthesis(TransformableSynthesis):
         Returns:
             The images.
         """
-        moved = rigid_transforms((self.affine(styles[:, 0]) + self.affine_bias).float())
-        features = self.features(moved if transforms is None else moved @ transforms.to(moved))
+        with torch.autocast(styles.device.type, enabled=False):  # positions need float32
+            moved = rigid_transforms(self.affine(styles[:, 0].to(self.affine_bias)) + self.affine_bias)
+            moved = moved if transforms is None else moved @ transforms.to(moved)
+        features = self.features(moved)
         for i, layer in enumerate(self.layers, 1):
             features = layer(features, styles[:, i])
         return self.to_image(self.norm(features), styles[:, -1]) * OUTPUT_SCALE

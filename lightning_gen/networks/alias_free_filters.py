@@ -84,7 +84,8 @@ def signal_specs(
     _, height, side = image_shape
     if height != side or side < MIN_SIDE or side & (side - 1):
         raise InputError(
-            f"images of {height} x {side} pixels; an alias-free generator makes squares of {MIN_SIDE}, 16, 32, ..."
+            f"an alias-free generator makes square images of {MIN_SIDE}, 16, 32, ... pixels, not {height} x {side}; "
+            "set data.image_size"
         )
     check_at_least(1, num_critical=num_critical)
     check_above(num_critical, num_layers=num_layers, note=" (num_critical)")

@@ -70,8 +70,9 @@ def rigid_transforms(parameters: Float[Tensor, "batch 4"]) -> Transforms:
 
     .. math:: R = \frac{1}{\sqrt{a^2 + b^2}} \begin{pmatrix} a & -b \\ b & a \end{pmatrix}
 
-    The whole vector is divided by the same root, as in the paper's appendix F.
+    The whole vector is divided by the same root, as in the paper's appendix F. The result is float32.
     """
-    a, b, x, y = parameters.T
-    length = torch.hypot(a, b)
-    return rotation(torch.atan2(b, a)) @ translation(-x / length, -y / length)
+    with torch.autocast(parameters.device.type, enabled=False):
+        a, b, x, y = parameters.float().T
+        length = torch.hypot(a, b)
+        return rotation(torch.atan2(b, a)) @ translation(-x / length, -y / length)

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from lightning_gen.networks.discriminator import PackLabels
 from lightning_gen.networks.equalized import EqualizedConv2d, EqualizedLinear, normalize_2nd_moment
 from lightning_gen.networks.minibatch import MinibatchStddev
-from lightning_gen.networks.style_generator import pyramid_channels, pyramid_sides
+from lightning_gen.networks.pyramid import pyramid_channels, pyramid_sides
 from lightning_gen.types import Images, ImageShape
 
 GAIN = math.sqrt(2)
@@ -32,14 +32,14 @@ GAIN = math.sqrt(2)
 Maps = Float[Tensor, "batch _ _ _"]
 
 
-def finest(level: float) -> int:
-    """The index n of the finest layers in use: the smallest integer that is not below the level."""
+def top_level(level: float) -> int:
+    """The index n of the highest resolution in use: the smallest integer that is not below the level."""
     return math.ceil(level)
 
 
 def fade_weight(level: float) -> float:
-    """The weight a in (0, 1] of the finest layers in use; 1 at integer levels."""
-    return level - finest(level) + 1
+    """The weight a in (0, 1] of the highest resolution in use; 1 at integer levels."""
+    return level - top_level(level) + 1
 
 
 def upsample_nearest(images: Maps, factor: int) -> Maps:
@@ -64,7 +64,7 @@ def at_level(images: Images, level: float, levels: int) -> Images:
         The fade (1 - a) up(down(x)) + a x of the images x at the resolution in use, upsampled to the input's size; the
         input itself at level ``levels``.
     """
-    factor, weight = 2 ** (levels - finest(level)), fade_weight(level)
+    factor, weight = 2 ** (levels - top_level(level)), fade_weight(level)
     fine = upsample_nearest(mean_pool(images, factor), factor)
     if weight == 1:
         return fine
@@ -93,9 +93,9 @@ class ProgressiveOutput(nn.Module):
             level: the level in [start_level, levels].
 
         Returns:
-            The images, whose mean square is about 1 at initialization.
+            The images, whose mean square is about 1 at initialisation.
         """
-        top, weight = finest(level), fade_weight(level)
+        top, weight = top_level(level), fade_weight(level)
         layer = top - self.start_level
         images = self.layers[layer](maps[top])
         if weight < 1:
@@ -158,7 +158,7 @@ class ProgressiveGenerator(nn.Module):
         """Generate images of full resolution at a level, by default the largest; they are not clamped to [-1, 1]."""
         level = self.output.levels if level is None else level
         maps = [self.input(normalize_2nd_moment(latents))]
-        for block in self.blocks[: finest(level)]:
+        for block in self.blocks[: top_level(level)]:
             maps.append(block(maps[-1]))
         return self.output(maps, level)
 
@@ -210,7 +210,7 @@ class ProgressiveDiscriminator(nn.Module):
     ) -> Float[Tensor, "packs 1"]:
         """Compute the logits of images of full resolution at a level, by default the largest; labels are ignored."""
         level = self.levels if level is None else level
-        top, weight = finest(level), fade_weight(level)
+        top, weight = top_level(level), fade_weight(level)
         images = mean_pool(images, 2 ** (self.levels - top))
         maps = self.inputs[top - self.start_level](images)
         for i in reversed(range(top)):

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from lightning_gen.errors import InputError
 from lightning_gen.networks.discriminator import PackLabels
 from lightning_gen.networks.fir import binomial_filter, downsample, upsample
+from lightning_gen.networks.pyramid import pyramid_sides
 from lightning_gen.types import Images, ImageShape
 
 SLOPE = 0.2
@@ -42,13 +43,7 @@ def stage_widths(image_shape: ImageShape, width: int, full_width_side: int = 32)
     Raises:
         InputError: if the images have another size.
     """
-    _, height, side = image_shape
-    if height != side or not 8 <= side <= 1024 or side & (side - 1):
-        raise InputError(
-            f"the networks of R3GAN support square images whose side is a power of two in 8 to 1024, "
-            f"not {height} x {side}; set data.image_size"
-        )
-    sides = [2**i for i in range(2, side.bit_length())]
+    sides = pyramid_sides(image_shape)
     return tuple(max(1, width * full_width_side // max(full_width_side, side)) for side in sides)
 
 

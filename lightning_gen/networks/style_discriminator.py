@@ -14,7 +14,7 @@ from lightning_gen.networks.equalized import (
 )
 from lightning_gen.networks.fir import binomial_filter, downsample, resample
 from lightning_gen.networks.minibatch import MinibatchStddev
-from lightning_gen.networks.style_generator import pyramid_channels, pyramid_sides
+from lightning_gen.networks.pyramid import pyramid_channels, pyramid_sides
 from lightning_gen.types import ImageShape
 
 PackLabels = Int64[Tensor, "packs packing"]

@@ -12,43 +12,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lightning_gen.errors import InputError
 from lightning_gen.networks.equalized import scaled_leaky_relu
 from lightning_gen.networks.fir import binomial_filter, resample, upsample
 from lightning_gen.networks.fourier_features import FourierFeatures
 from lightning_gen.networks.mapping import MappingNetwork
 from lightning_gen.networks.modulated import ModulatedConv2d
+from lightning_gen.networks.pyramid import pyramid_channels, pyramid_sides
 from lightning_gen.noise import randn
 from lightning_gen.types import Images, ImageShape, Latents, RandomSource, Styles, Transforms
 
-MIN_SIDE, MAX_SIDE = 8, 1024
 Noise = Float[Tensor, "batch 1 _ _"]
-
-
-def pyramid_sides(image_shape: ImageShape) -> list[int]:
-    """Sides of the feature maps, from 4 to the side of the image.
-
-    Args:
-        image_shape: (channels, height, width).
-
-    Returns:
-        The sides, e.g. [4, 8, 16].
-
-    Raises:
-        InputError: if the image is not square or its side is not a power of two in 8..1024.
-    """
-    _, height, width = image_shape
-    if height != width or not MIN_SIDE <= height <= MAX_SIDE or height & (height - 1):
-        raise InputError(
-            f"style-based and progressive networks support square images of {MIN_SIDE} to {MAX_SIDE} pixels, powers of "
-            f"two, not {height} x {width}; set data.image_size"
-        )
-    return [2**i for i in range(2, height.bit_length())]
-
-
-def pyramid_channels(sides: Sequence[int], channel_base: int, channel_max: int) -> list[int]:
-    """Number of channels at each side: ``channel_base // side``, at least 1 and at most ``channel_max``."""
-    return [max(1, min(channel_base // side, channel_max)) for side in sides]
 
 
 class Synthesis(nn.Module):

@@ -120,6 +120,12 @@ class BaseLatentGAN(LatentSampling, AdversarialModule[Network]):
         """The discriminator."""
         return [self.discriminator]
 
+    @property
+    def pack_shape(self) -> ImageShape:
+        """Shape of the discriminator's input without a condition: ``image_shape`` with the channels of a pack."""
+        channels, height, width = self.image_shape
+        return channels * self.packing, height, width
+
     def network_options(self) -> dict[str, Any]:
         """Keyword arguments of every call of the generator and of the discriminator; none by default."""
         return {}

@@ -41,8 +41,6 @@ class ProGAN(ProgressiveGrowth[ProgressiveGenerator]):
         InputError: if a value is out of range.
     """
 
-    penalises_gradient = True
-
     def __init__(
         self,
         image_shape: ImageShape,
@@ -78,9 +76,7 @@ class ProGAN(ProgressiveGrowth[ProgressiveGenerator]):
         self.penalty_weight = penalty_weight
         channels = (channel_base, channel_max, self.start_level)
         self.set_network(ProgressiveGenerator(latent_dim, self.image_shape, *channels))
-        image_channels, *side = self.image_shape
-        pack_shape = (image_channels * self.packing, side[0], side[1])
-        self.discriminator = ProgressiveDiscriminator(pack_shape, *channels)
+        self.discriminator = ProgressiveDiscriminator(self.pack_shape, *channels)
         self.save_hyperparameters()
 
     def decode(self, latents: Latents) -> Images:

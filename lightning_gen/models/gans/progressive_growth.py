@@ -11,8 +11,8 @@ from lightning_gen.checks import check_at_least
 from lightning_gen.errors import InputError
 from lightning_gen.models.base import Network
 from lightning_gen.models.gans.base import BaseLatentGAN
-from lightning_gen.networks.progressive import at_level, finest
-from lightning_gen.networks.style_generator import pyramid_sides
+from lightning_gen.networks.progressive import at_level, top_level
+from lightning_gen.networks.pyramid import pyramid_sides
 from lightning_gen.types import Batch, ImageShape
 
 
@@ -86,13 +86,13 @@ class ProgressiveGrowth(BaseLatentGAN[Network]):
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Take a step on real images reduced to the current level, with new moments at a new resolution."""
-        if self.trained_level != finest(self.level):
-            self.trained_level = finest(self.level)
+        if self.trained_level != top_level(self.level):
+            self.trained_level = top_level(self.level)
             for optimizer in self.trainer.optimizers:
                 optimizer.state.clear()
         super().training_step(batch._replace(images=at_level(batch.images, self.level, self.levels)), batch_idx)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the finest level that has been trained."""
+        """Add the highest resolution that has been trained."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["progress"]["trained_level"] = self.trained_level

@@ -29,7 +29,7 @@ class R3GAN(OptionalClassSampling, BaseLatentGAN[R3Generator]):
     The learning rates, beta2, gamma, the half-life of the EMA and, with ``augment: ada``, the probability of the
     augmentations follow cosine schedules over the burn-in, see :class:`CosineSchedule`; pairs are their values at its
     start and from its end on. The half-life and the probability start at 0. These schedules replace those of
-    :class:`GenerativeModule`. The defaults are the paper's for CIFAR-10.
+    :class:`GenerativeModule`. The defaults are the paper's for CIFAR-10, but without its augmentation and its EMA.
 
     Args:
         image_shape: (channels, side, side); the side is a power of two in 8..1024.
@@ -122,12 +122,15 @@ class R3GAN(OptionalClassSampling, BaseLatentGAN[R3Generator]):
         self.save_hyperparameters()
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
-        """Set the optimizers' learning rates and decays, then step."""
+        """Set the optimizers' learning rates and decays, then step.
+
+        As in PyTorch's schedulers, the rate at the start is ``initial_lr`` of the optimizer, which the watchdog lowers.
+        """
         factor, betas = self.lr_factor(self.images_seen), (self.betas[0], self.beta2(self.images_seen))
         optimizers = cast(list[LightningOptimizer], self.optimizers())
         for optimizer, lr in zip(optimizers, (self.generator_lr, self.discriminator_lr), strict=True):
             for group in optimizer.param_groups:
-                group.update(lr=lr * factor, betas=betas)
+                group.update(lr=group.setdefault("initial_lr", lr) * factor, betas=betas)
         super().training_step(batch, batch_idx)
 
     def augmentation_probability(self) -> float:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lightning_gen.checks import check_at_least
+from lightning_gen.checks import check_above, check_at_least, check_fraction
 from lightning_gen.errors import InputError
 from lightning_gen.losses.adversarial import NON_SATURATING
 from lightning_gen.losses.penalties import r1_penalty
@@ -87,6 +87,8 @@ class StyleBasedGAN(OptionalClassSampling, BaseLatentGAN[StyleGenerator]):
             **kwargs,
         )
         check_at_least(1, latent_dim=latent_dim, style_dim=style_dim, mapping_layers=mapping_layers)
+        check_above(0, mapping_lr_multiplier=mapping_lr_multiplier)
+        check_fraction(style_decay=style_decay)
         check_at_least(0, style_mixing=style_mixing, gamma=gamma)
         if style_mixing > 1:
             raise InputError(f"model.style_mixing is {style_mixing}; it is a probability, at most 1")
@@ -131,9 +133,14 @@ class StyleBasedGAN(OptionalClassSampling, BaseLatentGAN[StyleGenerator]):
             return network.styles(latents)
 
     def decode_styles(self, styles: Styles) -> Images:
-        """Images in [-1, 1] of styles, with constant noise; gradients flow into styles that require them."""
+        """Images in [-1, 1] of styles, with constant noise; gradients flow into styles that require them.
+
+        The gradient passes the clamp unchanged: a saturated pixel of the wrong colour can still be moved.
+        """
         with self.inference_network() as network, torch.set_grad_enabled(styles.requires_grad):
-            return network.synthesis(styles, **self.network_options()).clamp(-1, 1)
+            images = network.synthesis(styles, **self.network_options())
+            clamped = images.detach().clamp(-1, 1)
+            return clamped + (images - images.detach()) if styles.requires_grad else clamped
 
     def decode(self, latents: Latents) -> Images:
         """Images in [-1, 1] of latents, truncated if ``truncation`` is set, with constant noise."""

@@ -6,7 +6,7 @@ from lightning_gen.checks import check_at_least
 from lightning_gen.models.gans.progressive_growth import ProgressiveGrowth
 from lightning_gen.models.gans.style_based import StyleBasedGAN
 from lightning_gen.networks.adain import AdaINSynthesis, binomial_blur
-from lightning_gen.networks.progressive import ProgressiveDiscriminator, finest
+from lightning_gen.networks.progressive import ProgressiveDiscriminator, top_level
 from lightning_gen.networks.style_generator import StyleGenerator
 from lightning_gen.types import ImageShape
 
@@ -59,12 +59,10 @@ class StyleGAN(ProgressiveGrowth[StyleGenerator], StyleBasedGAN):
         channels = (channel_base, channel_max, self.start_level)
         synthesis = AdaINSynthesis(self.image_shape, self.style_dim, *channels)
         self.set_network(StyleGenerator(self.make_mapping(), synthesis))
-        image_channels, *side = self.image_shape
-        pack_shape = (image_channels * self.packing, side[0], side[1])
-        self.discriminator = ProgressiveDiscriminator(pack_shape, *channels, prefilter=binomial_blur)
+        self.discriminator = ProgressiveDiscriminator(self.pack_shape, *channels, prefilter=binomial_blur)
         self.save_hyperparameters()
 
     @property
     def num_styles_in_use(self) -> int:
         """Number of layers at the current resolution and below: two per resolution."""
-        return 2 * (finest(self.level) + 1)
+        return 2 * (top_level(self.level) + 1)

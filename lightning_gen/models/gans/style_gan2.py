@@ -5,7 +5,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from lightning_gen.checks import check_at_least
+from lightning_gen.checks import check_at_least, check_fraction
 from lightning_gen.distributed import average_over_ranks
 from lightning_gen.losses.path_length import path_lengths
 from lightning_gen.models.gans.style_gan2_base import StyleGAN2Base
@@ -49,6 +49,7 @@ class StyleGAN2(StyleGAN2Base):
     ) -> None:
         super().__init__(image_shape=image_shape, generator_penalty_every=generator_penalty_every, **kwargs)
         check_at_least(0, path_length_weight=path_length_weight)
+        check_fraction(path_length_decay=path_length_decay)
         self.path_length_weight, self.path_length_decay = path_length_weight, path_length_decay
         shape = (self.image_shape, self.style_dim, self.channel_base, self.channel_max)
         self.set_players(SkipSynthesis(*shape, fourier_features=input == "fourier"))

@@ -38,9 +38,8 @@ class StyleGAN2Base(StyleBasedGAN):
     def set_players(self, synthesis: TransformableSynthesis) -> None:
         """Set the network object, with this synthesis network, and the discriminator."""
         self.set_network(StyleGenerator(self.make_mapping(), synthesis))
-        channels, height, width = self.image_shape
         self.discriminator = StyleDiscriminator(
-            (channels * self.packing, height, width),
+            self.pack_shape,
             self.channel_base,
             self.channel_max,
             self.stddev_group,
@@ -49,7 +48,7 @@ class StyleGAN2Base(StyleBasedGAN):
 
     @property
     def transformable(self) -> bool:
-        """Whether the generator's input are Fourier features, which can be transformed."""
+        """Whether the generator's input is Fourier features, which can be transformed."""
         synthesis = self.network.synthesis
         return isinstance(synthesis, TransformableSynthesis) and synthesis.transformable
 
