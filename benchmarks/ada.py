@@ -1,9 +1,9 @@
 """Overfitting of a discriminator to 200 digits, without and with adaptive discriminator augmentation (ADA).
 
-A StyleGAN2 with the settings of configs/stylegan2_digits.yaml is trained on 200 of scikit-learn's digits. Every
---every images, the logits of the 200 training images and of the other training digits, which the discriminator has not
-received, are compared: without augmentation the former rise above the latter. The FID compares 1,437 samples with the
-digits that were not trained on, by the classifier's features.
+A StyleGAN2 with the settings of configs/stylegan2_digits.yaml, but a weak R1 penalty, which would hide the overfitting,
+is trained on 200 of scikit-learn's digits. Every --every images, the logits of the 200 training images and of the other
+training digits, which the discriminator has not received, are compared: without augmentation the former rise above the
+latter. The FID compares samples with the digits that were not trained on, by the classifier's features.
 
     python benchmarks/ada.py --out docs/results/style/ada.json --picture docs/images/ada_digits.png
 """
@@ -97,8 +97,10 @@ def train(options, digits, augment):
         pl.seed_everything(options.seed)
         data = ImageData(name="folder", root=folder, image_size=SIDE, batch_size=settings["data"]["batch_size"])
         data.prepare_data()
-        adaptive = {"augment": "ada", "ada_images": options.ada_images} if augment else {}
-        model = StyleGAN2(image_shape=(1, SIDE, SIDE), **settings["model"]["init_args"], **adaptive)
+        adaptive: dict = {"gamma": options.gamma}
+        if augment:
+            adaptive |= {"augment": "ada", "ada_images": options.ada_images}
+        model = StyleGAN2(image_shape=(1, SIDE, SIDE), **settings["model"]["init_args"] | adaptive)
         held_out = Part(training, NUM_IMAGES)
         extractor = make_extractor("classifier", labelled=classifier_splits(digits))
         measure = Measure(options.every, data.image_set("train"), held_out, extractor)
@@ -140,9 +142,10 @@ def draw(runs, path):
 
 def run():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=100_000, help="images seen by each of the two runs")
+    parser.add_argument("--images", type=int, default=60_000, help="images seen by each of the two runs")
     parser.add_argument("--every", type=int, default=5_000, help="images between two measurements")
-    parser.add_argument("--ada_images", type=int, default=50_000, help="images over which p changes by 1")
+    parser.add_argument("--gamma", type=float, default=0.02, help="weight of R1")
+    parser.add_argument("--ada_images", type=int, default=40_000, help="images over which p changes by 1")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="JSON file of the measurements")
     parser.add_argument("--picture", type=Path, help="PNG file of the plot")

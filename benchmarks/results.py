@@ -173,6 +173,26 @@ class Records:
             lines.append(f"| `{name}` | {' | '.join(cells)} |")
         return "\n".join(lines)
 
+    def truncation_table(self, record):
+        """A table of scores by the psi of the truncation."""
+        rows = self.records[record]["rows"]
+        lines = [f"| ψ | {' | '.join(str(row['psi']) for row in rows)} |", "|---" * (1 + len(rows)) + "|"]
+        for name, title in (("fid", "FID"), ("precision", "precision"), ("recall", "recall")):
+            lines.append(f"| {title} | {' | '.join(number(*row[name]) for row in rows)} |")
+        return "\n".join(lines)
+
+    def augmentation_table(self, record):
+        """A table of the last measurement of runs without and with ADA."""
+        lines = [
+            "| run | training images' logits | held-out images' | generated images' | p | FID, held-out | lowest FID |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        for name, points in self.records[record]["runs"].items():
+            last, best = points[-1], min(point["fid"] for point in points)
+            cells = [f"{last[key]:.2f}" for key in ("training", "held_out", "generated", "probability")]
+            lines.append(f"| {name} | {' | '.join(cells)} | {number(last['fid'])} | {number(best)} |")
+        return "\n".join(lines)
+
     def pictures(self, page, names, columns=3):
         """A table of pictures with their captions: the model, the images seen and the weights."""
         cells = []
@@ -286,6 +306,10 @@ COLUMNS = {
     "label_kept": ("label kept", share_column("label_kept")),
     "fid_baseline": ("baseline's FID", baseline_column("fid")),
     "nll": ("NLL, nats", score_column("nll")),
+    "ppl_wend": ("path length, w, end", score_column("ppl_wend")),
+    "ppl_zend": ("path length, z, end", score_column("ppl_zend")),
+    "eqt": ("EQ-T, dB", score_column("eqt")),
+    "eqr": ("EQ-R, dB", score_column("eqr")),
     "images": ("images seen", lambda records, key: records.fact(key, "images_seen")),
     "seconds": ("CPU seconds", seconds_column),
 }
