@@ -8,6 +8,7 @@ import torch
 
 from lightning_gen.affine import rotation
 from lightning_gen.errors import InputError
+from lightning_gen.evaluation import score_samples
 from lightning_gen.evaluation.equivariance import Equivariance, decibels, equivariance
 from lightning_gen.evaluation.movement import pseudo_rotate, rotate, rotation_mask, translate
 from lightning_gen.models.gans.dcgan import DCGAN
@@ -16,6 +17,7 @@ from lightning_gen.models.gans.style_gan2_base import StyleGAN2Base
 from lightning_gen.models.gans.style_gan3 import StyleGAN3
 from lightning_gen.networks.alias_free import MagnitudeNorm
 from tests.cases import STYLES
+from tests.test_evaluation import Linear, digit_sets
 
 SIZES = {
     "image_shape": (3, 32, 32),
@@ -161,6 +163,17 @@ def test_scores_depend_on_the_seed_alone():
     first = equivariance(model, "eqt_frac", 3)
     assert equivariance(model, "eqt_frac", 3, batch_size=1)["eqt_frac"] == pytest.approx(first["eqt_frac"], abs=0.2)
     assert equivariance(model, "eqt_frac", 3, seed=1) != first
+
+
+def test_the_score_card_names_the_protocol_without_reference_and_extractor():
+    train, _ = digit_sets(16)
+    options = {"latent_dim": 6, "style_dim": 8, "channel_base": 64, "channel_max": 8}
+    model = StyleGAN3((1, 16, 16), num_layers=3, num_critical=1, margin=2, **options)
+    card = score_samples(model, train, Linear(), metrics=("eqt", "eqr"), num_samples=3, band_draws=0)
+    assert [*card.scores] == ["eqt", "eqt_sem", "eqr", "eqr_sem"]
+    assert card.protocol == {"eqt": "eqt3", "eqr": "eqr3"}
+    assert card.scores["eqt"] == pytest.approx(equivariance(model, "eqt", 3)["eqt"], abs=0.01)
+    assert any("PSNR with peak 2, rotations" in note for note in card.notes)
 
 
 def test_models_whose_input_cannot_be_moved_are_refused():

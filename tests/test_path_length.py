@@ -23,7 +23,7 @@ from lightning_gen.evaluation import (
 from lightning_gen.evaluation.classifier import Classifier, StackedClassifier
 from lightning_gen.evaluation.metric_record import FeatureInputs, Features, LatentBatch, Reference
 from lightning_gen.evaluation.metrics import compute_scores
-from lightning_gen.evaluation.path_length import EPSILON, PathLength, path_quotients
+from lightning_gen.evaluation.path_length import EPSILON, PATH_LENGTHS, PathLength, path_quotients
 from lightning_gen.images import to_float
 from lightning_gen.models.gans.dcgan import DCGAN
 from lightning_gen.networks.classifier import ClassifierNetwork
@@ -208,8 +208,9 @@ def test_a_card_names_protocol_extractor_truncation_and_spread():
     model = ToyStyles()
     model.truncation, model.truncated_layers = 0.5, 2
     options = {"num_samples": 40, "band_draws": 0}
-    card = score_samples(model, train, Floats(), metrics=("fid", *GENERATOR_METRICS), **options)
-    assert [*card.scores][1:] == [key for name in GENERATOR_METRICS for key in (name, f"{name}_sem")]
+    names = [metric.name for metric in PATH_LENGTHS]
+    card = score_samples(model, train, Floats(), metrics=("fid", *names), **options)
+    assert [*card.scores][1:] == [key for name in names for key in (name, f"{name}_sem")]
     assert card.protocol["ppl_wend"] == "ppl_wend40@linear"
     assert card.protocol["fid"] == "fid40_train@linear"
     assert (card.truncation, card.truncated_layers) == (0.5, 2)

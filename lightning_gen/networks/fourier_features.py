@@ -28,6 +28,8 @@ class FourierFeatures(nn.Module):
         cutoff: radius of the disc, cycles per image side; at most ``rate / 2``.
     """
 
+    frequencies: Tensor
+    phases: Tensor
     positions: Tensor
 
     def __init__(self, channels: int, size: int, rate: int, cutoff: float) -> None:
@@ -37,9 +39,8 @@ class FourierFeatures(nn.Module):
         # the squared norm of a 2-D normal vector, halved, is exponentially distributed
         uniform = 1 - torch.exp(-normal.square().sum(1, keepdim=True) / 2)
         frequencies = nn.functional.normalize(normal) * uniform.sqrt() * cutoff
-        # constants, but saved: parameters without a gradient
-        self.frequencies = nn.Parameter(frequencies, requires_grad=False)
-        self.phases = nn.Parameter(torch.rand(channels) - 0.5, requires_grad=False)
+        self.register_buffer("frequencies", frequencies)
+        self.register_buffer("phases", torch.rand(channels) - 0.5)
         self.weight = nn.Parameter(torch.randn(channels, channels))
         line = (torch.arange(size) - (size - 1) / 2) / rate
         rows, columns = torch.meshgrid(line, line, indexing="ij")
