@@ -229,7 +229,9 @@ class ScoreCard:
         facts += [", ".join(f"{name} {value:g}" for name, value in self.loss_weights.items())] * bool(self.loss_weights)
         facts += [f"drawn by {self.drawn}"] * (self.drawn is not None)
         facts += [f"weights: {self.weights}"] * (self.weights is not None)
-        facts += [self._truncation_in_words()] * (self.truncation not in (None, 1.0))
+        if self.truncation not in (None, 1.0):
+            layers = "" if self.truncated_layers is None else f" of the first {self.truncated_layers} layers"
+            facts.append(f"truncation {self.truncation:g}{layers}")
         facts += [f"checkpoint: {self.selection}"] * (self.selection is not None)
         facts += [self._draws_in_words()] * (self.seed is not None)
         facts += [f"resizer: {self.resizer}"] * (self.resizer is not None)
@@ -262,11 +264,6 @@ class ScoreCard:
             row = [name, text, *baselines, *self._band_cells(name), protocol]
             table.add_row(*map(escape, row + [weak.get(metric, "")] * bool(weak)))
         return table
-
-    def _truncation_in_words(self) -> str:
-        """The truncation of styles, in words."""
-        layers = "" if self.truncated_layers is None else f" of the first {self.truncated_layers} layers"
-        return f"truncation {self.truncation:g}{layers}"
 
     def _draws_in_words(self) -> str:
         """The sample seeds, in words."""
