@@ -9,7 +9,9 @@ from lightning_gen.models.gans.augmentation_probability import AugmentationProba
 from lightning_gen.models.gans.base import BaseLatentGAN
 from lightning_gen.models.gans.dcgan import DCGAN
 from lightning_gen.models.gans.lsgan import LSGAN
+from lightning_gen.models.gans.pro_gan import ProGAN
 from lightning_gen.models.gans.r1gan import R1GAN
+from lightning_gen.models.gans.r3gan import R3GAN
 from lightning_gen.models.gans.wgan import WGAN
 from lightning_gen.models.gans.wgan_gp import WGANGP
 from lightning_gen.types import Loss
@@ -93,7 +95,7 @@ def test_every_gan_adapts_p_to_the_signs_of_its_real_logits(case: Case):
         "accumulate": 2,
         "packing": 1,
     }
-    if case.model in (WGAN, WGANGP):
+    if case.model in (WGAN, WGANGP, ProGAN, R3GAN):
         with pytest.raises(InputError, match=r"model\.augment is ada, .* set model\.ada_probability"):
             case.build(0, **options)
         return

@@ -98,7 +98,7 @@ def test_one_percent_at_each_end_is_left_out():
     assert compute_scores(["ppl_wend"], inputs)["ppl_wend"] == pytest.approx(500)
 
 
-@pytest.mark.parametrize("name", GENERATOR_METRICS)
+@pytest.mark.parametrize("name", [name for name in GENERATOR_METRICS if name.startswith("ppl_")])
 def test_lengths_scale_with_the_square_of_the_images_and_vanish_for_a_constant_generator(name):
     probe = PathLength(name[4], name[5:])
     model, twice = ToyStyles(), ToyStyles(scale=0.2)

@@ -14,6 +14,7 @@ from lightning_gen.cli.truncating import TruncationOptions, set_truncation
 from lightning_gen.data import ImageData
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation import classifier
+from lightning_gen.evaluation.equivariance import equivariance
 from lightning_gen.images import to_uint8
 from lightning_gen.inference import isolated_inference
 from lightning_gen.inspection import Subject
@@ -23,8 +24,10 @@ from lightning_gen.inspection.project import Schedule, project
 from lightning_gen.inspection.style_directions import principal_directions
 from lightning_gen.inspection.styles import decode_styles, sample_styles
 from lightning_gen.inspection.traverse import traverse
+from lightning_gen.models.checkpoint import load_model
 from lightning_gen.models.gans.dcgan import DCGAN
 from lightning_gen.models.gans.style_gan2 import StyleGAN2
+from lightning_gen.models.gans.style_gan3 import StyleGAN3
 from lightning_gen.noise import image_generators
 from lightning_gen.truncation import truncate, truncated_styles
 from tests.helpers import trainer
@@ -41,12 +44,13 @@ def data(tmp_path_factory) -> ImageData:
 
 @pytest.fixture(scope="module")
 def checkpoints(data, tmp_path_factory) -> dict[str, Path]:
-    """StyleGAN2, whose noise is set to 0, and DCGAN after two batches."""
+    """StyleGAN2, whose noise is set to 0, DCGAN and StyleGAN3 after two batches."""
     folder, paths = tmp_path_factory.mktemp("styles"), {}
     torch.manual_seed(0)
     for name, model in {
         "style": StyleGAN2((1, 16, 16), **TINY),
         "plain": DCGAN((1, 16, 16), latent_dim=4, width=4),
+        "alias_free": StyleGAN3((1, 16, 16), **TINY, num_layers=3, num_critical=1, margin=0),
     }.items():
         fit = trainer(limit_train_batches=2)
         fit.fit(model, data)
@@ -140,6 +144,24 @@ def test_evaluate_scores_path_lengths_under_truncation(checkpoints, tmp_path, ca
     assert main(["evaluate", f"--ckpt={checkpoints['plain']}", "--metrics=ppl_wend", "--device=cpu"]) == 2
     line = lines_of(capsys)
     assert "is of the styles w of StyleGAN, and DCGAN has none; use ppl_zend" in line
+
+
+def test_evaluate_scores_equivariance_and_path_lengths_of_an_alias_free_generator(checkpoints, capsys):
+    common = ["--num_samples=8", "--device=cpu", "--band_draws=0", "--batch_size=3"]
+    metrics = ["--metrics", "eqt", "eqr", "ppl_wend"]
+    assert main(["evaluate", f"--ckpt={checkpoints['alias_free']}", *common, *metrics]) == 0
+    [path] = (checkpoints["alias_free"].parent.parent / "evaluation").iterdir()
+    card = json.loads(path.read_text())
+    assert card["scores"]["ppl_wend"] > 0
+    for metric in ("eqt", "eqr"):
+        expected = equivariance(load_model(checkpoints["alias_free"]), metric, 8, seed=1)
+        assert card["scores"][metric] == pytest.approx(expected[metric], abs=0.01)
+        assert card["protocol"][metric] == f"{metric}8"
+    capsys.readouterr()
+    assert main(["evaluate", f"--ckpt={checkpoints['style']}", "--metrics=eqt", "--device=cpu"]) == 2
+    assert lines_of(capsys) == (
+        "error: eqt needs a generator whose input can be moved: StyleGAN3, or StyleGAN2 with model.input fourier"
+    )
 
 
 def test_training_is_scored_by_path_lengths(data, tmp_path):

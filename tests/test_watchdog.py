@@ -106,7 +106,8 @@ def test_it_is_silent_over_a_healthy_run_of_each_model(case, tmp_path):
     options = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())["model"]["init_args"]
     options |= {"image_shape": (1, 16, 16), "ema_half_life": None}
     options = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
-    options |= {} if "hidden" in options else {"width": 8}
+    narrow = {"channel_max": 8} if "channel_max" in options else {"width": 8}
+    options |= {} if "hidden" in options else narrow
     options |= {"num_classes": 10} if "num_classes" in case.variants[0] else {}
     torch.manual_seed(0)
     assert healthy(case.model(**options), tmp_path) == []
