@@ -23,7 +23,8 @@ from tests.test_loggers import figures, history, items, offline_runs
 ROOT = Path(__file__).parent.parent
 CONFIGS = ROOT / "configs"
 DIGITS = str(CONFIGS / "dcgan_digits.yaml")
-TINY = ["--model.width=4", "--data.batch_size=256", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
+QUIET = ["--data.batch_size=256", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
+TINY = ["--model.width=4", *QUIET]
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +32,9 @@ def place(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("cli")
 
 
-def fit(place: Path, *options: str, config: str = DIGITS) -> int:
+def fit(place: Path, *options: str, config: str = DIGITS, tiny: list[str] = TINY) -> int:
     return main(
-        ["fit", "--config", config, f"--runs={place / 'runs'}", f"--data.root={place / 'data'}", *TINY, *options]
+        ["fit", "--config", config, f"--runs={place / 'runs'}", f"--data.root={place / 'data'}", *tiny, *options]
     )
 
 
@@ -277,10 +278,8 @@ def test_every_config_takes_a_step(name, place):
     options += ["--data.inputs=inverted"] if data.get("name") in ("pairs", "domains") and "inputs" not in data else []
     tiny = {key: value if isinstance(value, str) else json.dumps(value) for key, value in case.tiny.items()}
     options += [f"--model.{key}={value}" for key, value in tiny.items()]
-    code = fit(
-        place, "--data.name=digits", "--data.batch_size=8", "--trainer.fast_dev_run=true", *options, config=str(path)
-    )
-    assert code == 0
+    options += ["--data.name=digits", "--data.batch_size=8", "--trainer.fast_dev_run=true"]
+    assert fit(place, *options, config=str(path), tiny=QUIET) == 0
 
 
 def test_the_likelihood_of_a_vae_goes_on_the_score_card(place, capsys):

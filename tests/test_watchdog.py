@@ -101,13 +101,14 @@ def test_it_is_silent_over_a_healthy_run(tmp_path, options):
 
 @pytest.mark.parametrize("case", ADVERSARIAL, ids=lambda case: case.model.__name__)
 def test_it_is_silent_over_a_healthy_run_of_each_model(case, tmp_path):
-    """With the settings of its configuration for the digits, made narrower."""
+    """With the settings of its configuration for the digits, made narrower and StyleGAN3 of fewer layers."""
     [name] = [name for name in case.configs if name.endswith("_digits")]
     options = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())["model"]["init_args"]
     options |= {"image_shape": (1, 16, 16), "ema_half_life": None}
     options = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
     narrow = {"channel_max": 8} if "channel_max" in options else {"width": 8}
     options |= {} if "hidden" in options else narrow
+    options |= {"num_layers": 3, "margin": 2} if "num_layers" in options else {}
     options |= {"num_classes": 10} if "num_classes" in case.variants[0] else {}
     torch.manual_seed(0)
     assert healthy(case.model(**options), tmp_path) == []
