@@ -61,7 +61,8 @@ def run():
         print(rows[-1], flush=True)
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        command = f"python benchmarks/truncation.py --ckpt {options.ckpt} --draws {options.draws}"
+        run = checkpoint.parent.parent.parent.name
+        command = f"python benchmarks/truncation.py --ckpt runs/{run} --draws {options.draws}"
         record = {"command": command, "protocol": card["protocol"]["fid"], "rows": rows}
         options.out.write_text(json.dumps(record, indent=1) + "\n")
     if options.picture:
