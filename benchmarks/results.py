@@ -309,6 +309,7 @@ COLUMNS = {
     "ppl_wend": ("path length, w, end", score_column("ppl_wend")),
     "ppl_zend": ("path length, z, end", score_column("ppl_zend")),
     "eqt": ("EQ-T, dB", score_column("eqt")),
+    "eqt_frac": ("EQ-T of fractions, dB", score_column("eqt_frac")),
     "eqr": ("EQ-R, dB", score_column("eqr")),
     "images": ("images seen", lambda records, key: records.fact(key, "images_seen")),
     "seconds": ("CPU seconds", seconds_column),
