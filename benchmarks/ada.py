@@ -10,6 +10,7 @@ latter. The FID compares samples with the digits that were not trained on, by th
 
 import argparse
 import json
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -157,7 +158,8 @@ def run():
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         command = f"python benchmarks/ada.py --images {options.images} --ada_images {options.ada_images}"
-        options.out.write_text(json.dumps({"command": command, "runs": runs}, indent=1) + "\n")
+        commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, text=True).strip()
+        options.out.write_text(json.dumps({"command": command, "commit": commit, "runs": runs}, indent=1) + "\n")
     if options.picture:
         draw(runs, options.picture)
 

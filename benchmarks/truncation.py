@@ -8,6 +8,7 @@ Each psi is scored by evaluate.py with the same sample seeds, and a sheet of the
 
 import argparse
 import json
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from lightning_gen.images import grid, save_png, to_uint8
 from lightning_gen.inference import isolated_inference
 from lightning_gen.models.checkpoint import find_checkpoint, load_model
 
+ROOT = Path(__file__).parent.parent
 SCORES = ("fid", "precision", "recall")
 COLUMNS = 12
 ENLARGED = 3
@@ -63,7 +65,8 @@ def run():
         options.out.parent.mkdir(parents=True, exist_ok=True)
         run = checkpoint.parent.parent.parent.name
         command = f"python benchmarks/truncation.py --ckpt runs/{run} --draws {options.draws}"
-        record = {"command": command, "protocol": card["protocol"]["fid"], "rows": rows}
+        commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, text=True).strip()
+        record = {"command": command, "commit": commit, "protocol": card["protocol"]["fid"], "rows": rows}
         options.out.write_text(json.dumps(record, indent=1) + "\n")
     if options.picture:
         save_png(sheet(checkpoint, options.psi), options.picture)
