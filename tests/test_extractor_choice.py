@@ -108,7 +108,7 @@ def chosen(train: Images, monkeypatch, **options) -> str | None:
     """The extractor that the callback creates at the start of training."""
     created: list[str] = []
     monkeypatch.setattr(fidelity_module, "make_extractor", lambda name, **_: created.append(name))
-    monkeypatch.setattr(fidelity_module, "check_metrics", lambda *_: None)
+    monkeypatch.setattr(fidelity_module, "check_metrics", lambda *_, **options: None)
     monkeypatch.setattr(fidelity_module, "image_source", lambda _: SimpleNamespace(image_set=lambda _: train))
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
     Fidelity(**options).on_fit_start(trainer, Model())
