@@ -66,6 +66,7 @@ class Records:
 
     def better(self, first, second, score="fid", higher=False):
         """State that the first record scores better than the second; raises if the spread does not support it."""
+        self.check_extractors(first, second)
         (mean, std), (other, other_std) = self.mean_std(first, score), self.mean_std(second, score)
         if not differ(mean, std, other, other_std) or (mean > other) != higher:
             raise ValueError(
@@ -75,10 +76,17 @@ class Records:
 
     def indistinct(self, first, second, score="fid"):
         """State that the scores of two records do not differ by more than their spread; raises otherwise."""
+        self.check_extractors(first, second)
         values = self.mean_std(first, score), self.mean_std(second, score)
         if differ(*values[0], *values[1]):
             raise ValueError(f"{score} of {first} and {second} differ: {values}")
         return ""
+
+    def check_extractors(self, first, second):
+        """Raise if two records were scored by extractors with different weights, whose scores do not compare."""
+        hashes = [self.records[record]["card"].get("weights_hash") for record in (first, second)]
+        if hashes[0] != hashes[1]:
+            raise ValueError(f"{first} and {second} were scored by extractors with different weights: {hashes}")
 
     def mean_std(self, record, score):
         """Mean and standard deviation over the draws; the latter is infinite for a single draw."""
