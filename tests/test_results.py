@@ -82,3 +82,13 @@ def test_numbers_have_the_digits_of_their_spread():
     assert number(2136.4, 41.0) == "2,136 ± 41"
     assert number(2136.4) == "2,136"
     assert number(0.9276) == "0.9276"
+
+
+def test_scores_of_extractors_with_different_weights_are_not_compared(tmp_path):
+    (tmp_path / "page").mkdir()
+    for name, entry in {"a": record(1.0, 0.1, weights_hash="1"), "c": record(2.0, 0.1, weights_hash="2")}.items():
+        (tmp_path / "page" / f"{name}.json").write_text(json.dumps(entry))
+    records = RESULTS["Records"](tmp_path)
+    for statement in (records.better, records.indistinct):
+        with pytest.raises(ValueError, match="different weights"):
+            statement("page/a", "page/c")
