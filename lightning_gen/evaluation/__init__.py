@@ -16,14 +16,13 @@ from lightning_gen.evaluation.extractors import (
 from lightning_gen.evaluation.facts import describe_sampling
 from lightning_gen.evaluation.likelihood import check_likelihood_metrics, score_likelihood
 from lightning_gen.evaluation.lpips import Lpips
+from lightning_gen.evaluation.metric_checks import check_metric_names, check_metrics
 from lightning_gen.evaluation.metrics import (
     FEATURE_METRICS,
     GENERATOR_METRICS,
     LIKELIHOOD_METRICS,
     METRICS,
     PAIR_METRICS,
-    check_metric_names,
-    check_metrics,
     needs_of,
 )
 from lightning_gen.evaluation.pairs import differ_in_size, smallest_side

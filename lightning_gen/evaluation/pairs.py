@@ -17,7 +17,8 @@ from lightning_gen.evaluation.copies import CopyReference
 from lightning_gen.evaluation.extraction import ScoredBatch, compare_pairs, pair_metrics
 from lightning_gen.evaluation.extractor import Extractor
 from lightning_gen.evaluation.lpips import WANTED, Lpips
-from lightning_gen.evaluation.metrics import PAIR_METRICS, check_metrics
+from lightning_gen.evaluation.metric_checks import check_metrics
+from lightning_gen.evaluation.metrics import PAIR_METRICS
 from lightning_gen.losses.image_quality import LUMA_WEIGHTS, crop_border
 from lightning_gen.types import ImageSet, PairSet, StoredImages, UnequalImageSet
 

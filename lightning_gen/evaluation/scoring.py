@@ -30,8 +30,8 @@ from lightning_gen.evaluation.extraction import (
 from lightning_gen.evaluation.extractor import Extractor
 from lightning_gen.evaluation.facts import describe_sampling, model_facts, precision
 from lightning_gen.evaluation.lpips import Lpips
+from lightning_gen.evaluation.metric_checks import check_metrics
 from lightning_gen.evaluation.metric_record import LatentBatch
-from lightning_gen.evaluation.metrics import check_metrics
 from lightning_gen.evaluation.pairs import PairScores, check_pair_metrics, differ_in_size, smallest_side
 from lightning_gen.images import to_float
 from lightning_gen.inference import isolated_inference, model_device

@@ -23,7 +23,7 @@ from lightning_gen.evaluation.extraction import ScoredBatch, compare_pairs, extr
 from lightning_gen.evaluation.extractor import Extractor
 from lightning_gen.evaluation.facts import describe_sampling, model_facts
 from lightning_gen.evaluation.lpips import Lpips
-from lightning_gen.evaluation.metrics import check_metrics
+from lightning_gen.evaluation.metric_checks import check_metrics
 from lightning_gen.evaluation.pairs import (
     PairScores,
     check_pair_metrics,
