@@ -68,8 +68,8 @@ def project(
         lpips_weights: a file of torchvision's AlexNet weights, for lpips.
 
     Returns:
-        A row per image: the target, the images during the search, and the projection with its PSNR; and the mean
-        distance and the PSNR over the search.
+        A row per image: the target, the images after the numbers of steps above the columns, and the PSNR of the last;
+        and the mean distance and the PSNR over the search.
 
     Raises:
         InputError: if the model has no styles, or the distance is unavailable.
@@ -99,7 +99,7 @@ def project(
     psnrs = [psnr(mse(image, truth, "image")).tolist() for image in images]
     final = psnrs[-1]
     cells = [[strip(image.unsqueeze(0)) for image in row] for row in zip(truth, *images, strict=True)]
-    heads = ["target", *(f"step {step}" for step in shown)]
+    heads = ["target", *(str(step) for step in shown)]
     numbers: dict[str, Any] = {
         "split": split,
         "by": by,
