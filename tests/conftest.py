@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import pytest
 
@@ -10,8 +11,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ["WANDB_MODE"] = "offline"
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory, monkeypatch):
-    """No test reads or leaves anything in the user's cache; tests share one cache of their own."""
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory) -> Path:
+    """The cache of all tests, of all workers if there are several."""
     base = tmp_path_factory.getbasetemp()
-    monkeypatch.setenv("LIGHTNING_GEN_CACHE", str((base.parent if WORKER else base) / "cache"))
+    return (base.parent if WORKER else base) / "cache"
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(shared_cache, monkeypatch):
+    """No test reads or leaves anything in the user's cache."""
+    monkeypatch.setenv("LIGHTNING_GEN_CACHE", str(shared_cache))

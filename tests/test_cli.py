@@ -39,10 +39,10 @@ def fit(place: Path, *options: str, config: str = DIGITS, tiny: list[str] = TINY
 
 
 @pytest.fixture(scope="module")
-def run(place, tmp_path_factory) -> Path:
+def run(place, shared_cache) -> Path:
     """A finished run of two epochs, as the README's command leaves it."""
     patch = pytest.MonkeyPatch()
-    patch.setenv("LIGHTNING_GEN_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    patch.setenv("LIGHTNING_GEN_CACHE", str(shared_cache))
     every = [f"--{watcher}.every_n_epochs=1" for watcher in ("samples", "interpolation", "fidelity", "last")]
     assert fit(place, "--trainer.max_epochs=2", *every) == 0
     patch.undo()

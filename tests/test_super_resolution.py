@@ -328,9 +328,9 @@ def test_efficientnets_maps_are_those_of_its_own_forward_pass():
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory) -> ImageData:
+def digits(tmp_path_factory, shared_cache) -> ImageData:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LIGHTNING_GEN_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        patch.setenv("LIGHTNING_GEN_CACHE", str(shared_cache))
         data = ImageData("digits", root=str(tmp_path_factory.mktemp("data")), image_size=16)
         data.classifier = classifier_file(data)
         data.extractor = make_extractor("classifier", labelled=(data.image_set("train"), data.image_set("val")))
