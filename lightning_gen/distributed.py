@@ -61,6 +61,9 @@ def maximum_over_ranks(value: int, device: torch.device) -> int:
     Args:
         value: this rank's value.
         device: a device of the process group's backend.
+
+    Returns:
+        The value, the same on all ranks.
     """
     if not is_distributed():
         return value

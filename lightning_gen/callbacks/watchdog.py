@@ -117,6 +117,9 @@ class Watchdog(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the baselines and the number of rollbacks.
 
+        Args:
+            state_dict: what :meth:`state_dict` returned.
+
         Raises:
             InputError: if they are damaged.
         """

@@ -123,10 +123,13 @@ def is_score(value: Any) -> bool:
 
 
 def with_checkpoint_io(plugins: Any) -> list[Any]:
-    """The Trainer's plugins with :class:`RunCheckpointIO`, unless they have a ``CheckpointIO``.
+    """Add :class:`RunCheckpointIO` to the Trainer's plugins, unless they have a ``CheckpointIO``.
 
     Args:
         plugins: the option ``trainer.plugins``: None, a plugin or a list of plugins.
+
+    Returns:
+        A list of plugins.
     """
     given = plugins if isinstance(plugins, list) else [] if plugins is None else [plugins]
     return [*given] if any(isinstance(plugin, CheckpointIO) for plugin in given) else [*given, RunCheckpointIO()]

@@ -13,6 +13,8 @@ from lightning_gen.errors import InputError
 from lightning_gen.lightning_compat import loop_states
 from lightning_gen.models.checkpoint_contents import difference
 
+MAX_REASON = 200
+"""Characters of an error's message that are shown."""
 NEEDED = ("epoch", "global_step", "pytorch-lightning_version", "loops", "callbacks", "optimizer_states", "progress")
 
 
@@ -64,4 +66,5 @@ def restoring(path: str | None) -> Iterator[None]:
         )
         if path is None or not restores:
             raise
-        raise InputError(f"{path} cannot be restored: {str(error) or type(error).__name__}") from error
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(f"{path} cannot be restored: {reason[:MAX_REASON]}") from error

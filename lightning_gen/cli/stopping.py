@@ -17,6 +17,9 @@ def resume_command(run_folder: Path, config: str) -> str:
     Args:
         run_folder: the run's folder.
         config: name of the configuration file in it.
+
+    Returns:
+        A line for a shell.
     """
     return shlex.join(
         ["python", "train.py", "fit", "--config", str(run_folder / config), "--ckpt_path", str(run_folder)]

@@ -79,6 +79,7 @@ class GenerativeModule(LightningModule, ABC, Generic[Network]):
         self.batches_seen = 0
         self.ema_images_seen = 0
         self.noise_seed: int | None = None
+        self.saved_optimizers: int | None = None
 
     # ---- the network object and its moving average
 
@@ -162,7 +163,10 @@ class GenerativeModule(LightningModule, ABC, Generic[Network]):
         Raises:
             InputError: if BatchNorm is to be synchronised on the CPU, or an optimizer's state does not fit.
         """
-        for optimizer in self.trainer.optimizers:
+        optimizers = self.trainer.optimizers
+        if self.saved_optimizers is not None and self.saved_optimizers != len(optimizers):
+            raise InputError(f"the checkpoint has {self.saved_optimizers} optimizers; the model has {len(optimizers)}")
+        for optimizer in optimizers:
             check_optimizer(optimizer)
         if self.device.type == "cpu" and any(isinstance(module, nn.SyncBatchNorm) for module in self.modules()):
             raise InputError("trainer.sync_batchnorm needs an accelerator: torch synchronises no BatchNorm on the CPU")
@@ -216,10 +220,14 @@ class GenerativeModule(LightningModule, ABC, Generic[Network]):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore the progress.
 
+        Args:
+            checkpoint: the checkpoint's dictionary.
+
         Raises:
             InputError: if the checkpoint has other entries than this class.
         """
         progress = checkpoint["progress"]
+        self.saved_optimizers = len(checkpoint.get("optimizer_states", ()))
         if set(progress) != set(self.progress):
             raise InputError(f"the checkpoint's progress has {sorted(progress)}; it must have {sorted(self.progress)}")
         for name in self.progress:

@@ -95,6 +95,9 @@ def is_plain(value: Any, depth: int = MAX_DEPTH) -> bool:
     Args:
         value: the value.
         depth: how deep it may be nested.
+
+    Returns:
+        True or False.
     """
     if depth == 0:
         return False
