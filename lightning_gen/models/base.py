@@ -16,6 +16,7 @@ from lightning_gen.checks import check_above, check_at_least, check_fraction
 from lightning_gen.distributed import average_over_ranks, running_statistics
 from lightning_gen.errors import InputError
 from lightning_gen.inference import eval_mode
+from lightning_gen.lightning_compat import restore_loader, resume_exactly
 from lightning_gen.models.ema import ImageEMA
 from lightning_gen.noise import mix_seed, seed_global
 from lightning_gen.types import Batch, ImageShape, Loss
@@ -155,13 +156,14 @@ class GenerativeModule(LightningModule, ABC, Generic[Network]):
                 return 0.5 ** sum(progress >= fraction for fraction in STEP_FRACTIONS)
 
     def on_train_start(self) -> None:
-        """Reject options that torch would reject in the middle of the first step.
+        """Reject options that torch would reject in the middle of the first step, and let the data go on where it was.
 
         Raises:
             InputError: if BatchNorm is to be synchronised on the CPU.
         """
         if self.device.type == "cpu" and any(isinstance(module, nn.SyncBatchNorm) for module in self.modules()):
             raise InputError("trainer.sync_batchnorm needs an accelerator: torch synchronises no BatchNorm on the CPU")
+        restore_loader(self.trainer)
 
     # ---- progress, noise, log
 
@@ -210,9 +212,10 @@ class GenerativeModule(LightningModule, ABC, Generic[Network]):
         checkpoint["progress"] = {name: getattr(self, name) for name in PROGRESS}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the progress."""
+        """Restore the progress, and let a trainer in ``fit`` continue at the next batch."""
         for name, value in checkpoint["progress"].items():
             setattr(self, name, value)
+        resume_exactly(self, checkpoint)
 
 
 class HeldOutLoss:
