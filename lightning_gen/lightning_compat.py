@@ -55,6 +55,29 @@ def logging_step(trainer: Trainer) -> int:
     return int(loop._batches_that_stepped)
 
 
+def unwritten_row(trainer: Trainer) -> tuple[dict[str, float], int]:
+    """The logged figures that Lightning writes to the loggers after the callbacks, and their step; empty if none.
+
+    Lightning 2.6, trainer/connectors/logger_connector: ``metrics``, ``should_update_logs`` and ``_first_loop_iter``,
+    which is None at the end of an epoch; loops/fit_loop.py: ``on_advance_end``, which logs an epoch under the step of
+    its last batch. Reason: checkpoints are saved by callbacks, before the row of their batch or epoch is written.
+
+    Args:
+        trainer: a trainer; its figures are those of the hook that is running.
+    """
+    connector: Any = trainer._logger_connector
+    loop: Any = trainer.fit_loop.epoch_loop
+    step = int(loop._batches_that_stepped)
+    if not trainer.training:
+        return {}, step
+    if connector._first_loop_iter is None:
+        step -= 1
+    elif not connector.should_update_logs or loop._should_accumulate():
+        return {}, step
+    figures = {name: float(value) for name, value in connector.metrics["log"].items()}
+    return (figures | {"epoch": trainer.current_epoch} if figures else {}), step
+
+
 def trained_batches(trainer: Trainer) -> int:
     """The index of the newest training batch of the run, counted over all epochs; -1 before the first.
 

@@ -96,7 +96,7 @@ class Watchdog(pl.Callback):
         self.num_rollbacks = 0
         self.detector: FailureDetector | None = None
         self.meter = Meter(self.num_samples, self.seed)
-        self._baselines: dict[str, Any] | None = None
+        self._saved: dict[str, Any] = {}
         self._initial_state: dict[str, Any] | None = None
 
     # ---- hooks
@@ -107,23 +107,32 @@ class Watchdog(pl.Callback):
             self.reset()
 
     def state_dict(self) -> dict[str, Any]:
-        """The baselines and the number of rollbacks, which a resumed run continues with."""
+        """The baselines, the measurements and the number of rollbacks, which a resumed run continues with."""
         if self.detector is None:
             return {}
         # the keys are part of the checkpoints' format
-        return {"levels": asdict(self.detector.history.baselines), "rollbacks": self.num_rollbacks}
+        return {
+            "levels": asdict(self.detector.history.baselines),
+            "rollbacks": self.num_rollbacks,
+            "detector": self.detector.state(),
+            "meter": self.meter.state(),
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the baselines and the number of rollbacks."""
-        self._baselines, self.num_rollbacks = state_dict["levels"], state_dict["rollbacks"]
+        """Restore the state when training starts."""
+        self._saved, self.num_rollbacks = state_dict, state_dict["rollbacks"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Record the weights before the first batch."""
+        """Restore the measurements of a resumed run; otherwise record the weights before the first batch."""
         is_dry_run = getattr(trainer, "fast_dev_run", False)
         if self.every_n_batches is None or is_dry_run or not isinstance(pl_module, TwoPlayers):
             return
-        self.detector = FailureDetector(self.every_n_batches, self._baselines)
-        self.detector.reset(*torch.stack(weight_norms(pl_module)).tolist())
+        self.detector = FailureDetector(self.every_n_batches, self._saved.get("levels"))
+        if {"detector", "meter"} <= self._saved.keys():
+            self.detector.load_state(self._saved["detector"])
+            self.meter.load_state(self._saved["meter"])
+        else:
+            self.detector.reset(*torch.stack(weight_norms(pl_module)).tolist())
         if self.action == "rollback":
             self._initial_state = snapshot(trainer, pl_module)
 

@@ -42,8 +42,8 @@ CALLBACKS = {
     "interpolation": InterpolationStrip,
     "fidelity": Fidelity,
     "watchdog": Watchdog,
+    "best": BestCheckpoint,  # before the last, which stores the best score
     "last": LastCheckpoint,
-    "best": BestCheckpoint,
 }
 """The callbacks of every run, each under the name of its options."""
 CKPT_PATH_HELP = (
