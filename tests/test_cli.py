@@ -91,6 +91,13 @@ def test_the_wandb_run_holds_the_figures_the_settings_the_pictures_and_the_score
     assert any("score_card" in record.artifact.name for record in records if record.HasField("artifact"))
 
 
+def test_the_last_checkpoint_knows_the_best_score(run):
+    """Otherwise a resumed run would replace best.ckpt by a worse one."""
+    callbacks = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["callbacks"]
+    [best] = [state["best_model_score"] for name, state in callbacks.items() if name.startswith("BestCheckpoint")]
+    assert float(best) == pytest.approx(min(float(row["fidelity/fid"]) for row in rows_of(run) if row["fidelity/fid"]))
+
+
 def test_the_summary_names_every_output(place, capsys):
     assert fit(place, "--trainer.max_epochs=1", "--name=summary") == 0
     printed = capsys.readouterr().out

@@ -109,11 +109,17 @@ DAMAGE = {
     "a loop's count": put(*BATCHES, "total", "ready", value="three"),
     "a loop's negative count": put(*BATCHES, "current", "completed", value=-4),
     "a loop's switch": put(*BATCHES, "is_last_batch", value=5),
+    "the loaders": put("loops", "fit_loop", "state_dict", "combined_loader", value=7),
+    "a loader": put("loops", "fit_loop", "state_dict", "combined_loader", value=[7]),
     "optimizers": put("optimizer_states", value={}),
     "an optimizer": put("optimizer_states", 0, value={"state": []}),
     "a rate": put("optimizer_states", 0, "param_groups", 0, "lr", value=float("nan")),
     "a rate of text": put("optimizer_states", 0, "param_groups", 0, "lr", value="fast"),
     "schedules": put("lr_schedulers", value=[3]),
+    "the loggers' position": put("log", value={"rows": -1, "row": {}, "step": 0}),
+    "a row of text": put("log", "row", value={"loss": "x"}),
+    "terms of text": put("last_terms", value={"generator": "x"}),
+    "buffers of ranks": put("rank_buffers", value=[3]),
     "no loops": without("loops"),
     "no progress": without("progress"),
     "no optimizers": without("optimizer_states"),
@@ -135,6 +141,7 @@ RESTORED_LATE = {
     "a missing optimizer": lambda checkpoint: checkpoint["optimizer_states"].pop(),
     "the parameters of an optimizer": put("optimizer_states", 0, "param_groups", 0, "params", value="all"),
     "the watchdog's baselines": put("callbacks", "Watchdog", "levels", value={"chance": "x"}),
+    "the watchdog's measurements": put("callbacks", "Watchdog", "detector", value={"history": {}}),
     "the watchdog's entries": put("callbacks", "Watchdog", value={"levels": 3}),
 }
 
@@ -337,10 +344,12 @@ def test_copies_are_made_where_links_are_not_possible(tmp_path, monkeypatch):
     }
 
 
-def test_the_progress_of_another_class_is_refused():
+def test_the_progress_of_another_class_is_refused(tmp_path):
     model = ProGAN((1, 8, 8), channel_base=16)
-    checkpoint: dict[str, Any] = {}
-    model.on_save_checkpoint(checkpoint)
+    runner = trainer()
+    runner.fit(model, loader(1, shape=(1, 8, 8)))
+    runner.save_checkpoint(tmp_path / "a.ckpt")
+    checkpoint = torch.load(tmp_path / "a.ckpt", weights_only=True)
     assert "trained_level" in checkpoint["progress"]
     del checkpoint["progress"]["trained_level"]
     with pytest.raises(InputError, match="trained_level"):

@@ -47,8 +47,8 @@ CALLBACKS = {
     "interpolation": InterpolationStrip,
     "fidelity": Fidelity,
     "watchdog": Watchdog,
+    "best": BestCheckpoint,  # before the last, which stores the best score
     "last": LastCheckpoint,
-    "best": BestCheckpoint,
     "interruption": Interruption,
 }
 """The callbacks of every run, each under the name of its options."""
