@@ -5,6 +5,7 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -284,6 +285,34 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_one_line(saved, tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_killed_write_leaves_the_old_checkpoint_and_nothing_else_after_the_next_start(tmp_path):
+    """Also where the folder for temporary files is on another file system, from which a move is a copy."""
+    script = f"""
+import torch
+from lightning_gen.cli.checkpoint_io import RunCheckpointIO
+print("ready", flush=True)
+while True:
+    RunCheckpointIO().save_checkpoint({{"weights": torch.zeros(2**20)}}, r"{tmp_path / "last.ckpt"}")
+    print("saved", flush=True)
+"""
+    memory = Path("/dev/shm")
+    elsewhere = Path(tempfile.mkdtemp(dir=memory if os.access(memory, os.W_OK) else None))
+    command = [sys.executable, "-c", script]
+    variables = {**os.environ, "TMPDIR": str(elsewhere)}
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=variables) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.strip() == "saved":
+                break
+        while not list(tmp_path.glob(".*.tmp")):  # in the middle of a write
+            pass
+        process.kill()
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["weights"].shape == (2**20,)
+    remove_temporaries(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
+    elsewhere.rmdir()  # fails unless it is empty
 
 
 def test_what_killed_processes_left_is_removed_at_the_next_start(tmp_path):
