@@ -27,6 +27,7 @@ from lightning_gen.cli.parsing import model_error
 from lightning_gen.cli.perceptual import set_classifier
 from lightning_gen.cli.run_summary import print_run_summary
 from lightning_gen.cli.runs import create_run_folder, latest_run_folder, new_run_folder, run_folder_of
+from lightning_gen.cli.strategies import check_strategy
 from lightning_gen.data import ImageData
 from lightning_gen.errors import InputError
 from lightning_gen.loggers import RunCSVLogger, WandbRunLogger
@@ -117,6 +118,7 @@ class TrainingCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Choose and create the run's folder, and find the checkpoint, before anything else is created."""
         config = self.config[self.subcommand]
+        check_strategy(config.trainer.strategy)
         check_has_inputs(config.model.class_path, config.data.inputs, config.data.name)
         config_files = [str(path) for path in config.get("config") or []]
         self.experiment = config.name or (Path(config_files[-1]).stem if config_files else "run")
