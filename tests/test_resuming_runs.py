@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from lightning_gen.loggers import RunCSVLogger
 from lightning_gen.models import DCGAN, EDM, R1GAN, VAE, CycleGAN
 from lightning_gen.models.base import GenerativeModule
 from tests.cases import UNET
-from tests.helpers import trainer
+from tests.helpers import on_ranks, trainer
 
 SHAPE = (1, 16, 16)
 SMALL = {"width": 4, "latent_dim": 6}
@@ -48,7 +49,9 @@ class CrashAt(Checkpoint):
             raise CrashError
 
 
-def fit(model: GenerativeModule, folder: Path, data: dict[str, Any], interval: dict[str, int], crash: Any) -> None:
+def fit(
+    model: GenerativeModule, folder: Path, data: dict[str, Any], interval: dict[str, int], crash: Any, **options: Any
+) -> None:
     """Start or resume a run in a folder."""
     last = folder / "checkpoints" / "last.ckpt"
     callbacks = [
@@ -71,6 +74,7 @@ def fit(model: GenerativeModule, folder: Path, data: dict[str, Any], interval: d
         callbacks=callbacks,
         enable_checkpointing=True,
         default_root_dir=folder,
+        **options,
     ).fit(
         model,
         ImageData(root=str(folder.parent / "data"), image_size=16, batch_size=8, flip=True, seed=0, **data),
@@ -142,3 +146,28 @@ def test_a_run_that_crashes_leaves_what_a_whole_run_leaves(family, interval, tmp
     assert len(pictures) == 3
     for name in pictures:
         assert (whole / "samples" / name).read_bytes() == (crashed / "samples" / name).read_bytes()
+
+
+def train_on_ranks(folder: Path, *, rank: int) -> dict[str, dict[str, torch.Tensor]]:
+    """The weights of a whole run and of one that crashed, both on two ranks."""
+    model_class, options, data = FAMILIES["replay"]
+    states = {}
+    for name, points in (("whole", [None]), ("crashed", [("batch", 8), None])):
+        for point in points:
+            torch.manual_seed(0)
+            model = model_class(SHAPE, **options)
+            with suppress(CrashError):
+                ranks = {"strategy": "ddp", "devices": 2, "use_distributed_sampler": False}
+                fit(model, folder / name, data, {"every_n_train_steps": 3}, point, **ranks)
+        states[name] = model.state_dict()
+    return states
+
+
+def test_two_ranks_that_crash_end_as_a_whole_run_does(tmp_path):
+    """The replay pools differ between the ranks, and each gets its own back."""
+    first, second = on_ranks(train_on_ranks, tmp_path / "ranks", tmp_path)
+    for name, value in first["whole"].items():
+        assert torch.equal(value, first["crashed"][name]), name
+        assert torch.equal(second["whole"][name], second["crashed"][name]), name
+    assert not torch.equal(first["whole"]["image_pool.images"], second["whole"]["image_pool.images"])
+    assert rows_of(tmp_path / "whole") == rows_of(tmp_path / "crashed")
