@@ -1,7 +1,7 @@
 """Base classes of all models: the network object and its EMA, progress in images, reproducible noise, checkpoints."""
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Generic, Literal, TypeVar, cast
@@ -16,6 +16,7 @@ from lightning_gen.checks import check_above, check_at_least, check_fraction
 from lightning_gen.distributed import average_over_ranks, running_statistics
 from lightning_gen.errors import InputError
 from lightning_gen.inference import eval_mode
+from lightning_gen.models.construction import CheckedConstruction
 from lightning_gen.models.ema import ImageEMA
 from lightning_gen.noise import mix_seed, seed_global
 from lightning_gen.types import Batch, ImageShape, Loss
@@ -28,7 +29,7 @@ Network = TypeVar("Network", bound=nn.Module)
 PROGRESS = ("images_seen", "batches_seen", "ema_images_seen", "noise_seed")
 
 
-class GenerativeModule(LightningModule, ABC, Generic[Network]):
+class GenerativeModule(LightningModule, Generic[Network], metaclass=CheckedConstruction):
     """Base class of all models.
 
     A model owns one network object, ``network``: a plain ``nn.Module`` that implements the model's mathematics and
