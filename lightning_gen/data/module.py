@@ -1,6 +1,5 @@
 """The data module: from a dataset's name to batches in [-1, 1] on the device."""
 
-import os
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -25,6 +24,7 @@ from lightning_gen.data.splits import (
 )
 from lightning_gen.data.stacking import StackedImages
 from lightning_gen.data.views import derived_set, map_images
+from lightning_gen.environment import global_seed
 from lightning_gen.errors import InputError
 from lightning_gen.images import to_float
 from lightning_gen.memory import machine_memory
@@ -187,7 +187,7 @@ class ImageData(LightningDataModule):
         self.load_size = load_size
         self.tile = tile
         self.rotate = rotate
-        self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
+        self.seed = global_seed() if seed is None else seed
         self._decoded = DecodedDataset(
             info,
             self.root,
