@@ -2,7 +2,7 @@
 
 import sys
 
-from lightning_gen.cli import main
+from lightning_gen.__main__ import main
 
 if __name__ == "__main__":
     sys.exit(main())

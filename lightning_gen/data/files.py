@@ -18,16 +18,30 @@ class Folder:
         self.path = path
 
     def names(self) -> list[str]:
-        """All files below the folder: relative paths with forward slashes."""
+        """All files below the folder: relative paths with forward slashes.
+
+        Links to folders are followed, but not those that lead back to a folder that contains them.
+        """
         names = []
-        for folder, _, files in os.walk(self.path, followlinks=True):
+        ancestors: dict[str, frozenset[tuple[int, int]]] = {}
+        for folder, subfolders, files in os.walk(self.path, followlinks=True):
+            stat = Path(folder).stat()
+            identity = (stat.st_dev, stat.st_ino)
+            above = ancestors.pop(folder, frozenset())
+            if identity in above:
+                subfolders.clear()
+                continue
+            ancestors |= {str(Path(folder) / name): above | {identity} for name in subfolders}
             relative = Path(folder).relative_to(self.path)
             names += [(relative / file).as_posix() for file in files]
         return names
 
     def read(self, name: str) -> bytes:
-        """Read a file."""
-        return (self.path / name).read_bytes()
+        """Read a file; a ``ValueError`` is raised for a pipe or a device, whose content may never end."""
+        path = self.path / name
+        if path.exists() and not path.is_file():
+            raise ValueError("it is not a regular file")
+        return path.read_bytes()
 
     def signature(self, name: str) -> tuple[str, float]:
         """A string that changes whenever the file does, and the file's change time in seconds since the epoch."""
