@@ -1,5 +1,6 @@
 """Folders and zip archives of image files, read through one interface."""
 
+import io
 import os
 import zipfile
 from functools import cached_property
@@ -50,7 +51,7 @@ class Zip:
 
     @cached_property
     def _archive(self) -> zipfile.ZipFile:
-        return zipfile.ZipFile(self.path)
+        return zipfile.ZipFile(_PositionalFile(self.path) if hasattr(os, "pread") else self.path)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path}  # an open file cannot be pickled; the archive is opened again on first use
@@ -67,6 +68,32 @@ class Zip:
         """Size and CRC of a file, and 0 in place of a change time, which a CRC does not need."""
         info = self._archive.getinfo(name)
         return f"{info.file_size} {info.CRC}", 0.0
+
+
+class _PositionalFile(io.FileIO):
+    """A file whose position is not that of its descriptor, which forked processes share."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._position = 0
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Set the position."""
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position}
+        self._position = offset + (start[whence] if whence in start else os.fstat(self.fileno()).st_size)
+        return self._position
+
+    def tell(self) -> int:
+        """The position."""
+        return self._position
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read from the position."""
+        if size is None or size < 0:
+            size = os.fstat(self.fileno()).st_size - self._position
+        data = os.pread(self.fileno(), size, self._position)
+        self._position += len(data)
+        return data
 
 
 FileTree = Folder | Zip
