@@ -38,6 +38,15 @@ def exclude_from_broadcast(model: LightningModule, buffers: Sequence[str]) -> No
     vars(model)["_ddp_params_and_buffers_to_ignore"] = list(buffers)
 
 
+def scales_gradients(model: LightningModule) -> bool:
+    """Whether the trainer of a model scales its loss, which fp16 needs; False without a trainer.
+
+    Lightning 2.6, core/module.py: ``_trainer``, plugins/precision/amp.py: ``scaler``. Reason: ``trainer`` raises an
+    error without a trainer, and no public attribute says whether gradients are scaled.
+    """
+    return model._trainer is not None and getattr(model.trainer.precision_plugin, "scaler", None) is not None
+
+
 def logging_step(trainer: Trainer) -> int:
     """The step under which ``LightningModule.log`` reports to the loggers.
 

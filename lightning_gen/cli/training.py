@@ -12,7 +12,6 @@ import yaml
 from jsonargparse import ArgumentError
 from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning import LightningModule, Trainer
-from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 import lightning_gen.models
@@ -20,6 +19,7 @@ from lightning_gen.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from lightning_gen.callbacks.fidelity import Fidelity
 from lightning_gen.callbacks.grids import ReconstructionGrid, SampleGrid
 from lightning_gen.callbacks.interpolation import InterpolationStrip
+from lightning_gen.callbacks.progress import ProgressBar
 from lightning_gen.callbacks.translations import TranslationGrid
 from lightning_gen.callbacks.watchdog import Watchdog
 from lightning_gen.cli.checks import check_has_inputs, check_inputs, check_likelihood
@@ -215,7 +215,7 @@ def train(args: Sequence[str]) -> None:
         load_from_checkpoint_support=False,
         seed_everything_default=0,
         trainer_defaults={
-            "callbacks": [RichProgressBar(refresh_rate=5)],
+            "callbacks": [ProgressBar()],
             "enable_model_summary": False,
             "num_sanity_val_steps": 0,
             "log_every_n_steps": 10,

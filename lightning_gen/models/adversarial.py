@@ -27,7 +27,7 @@ import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from pytorch_lightning.strategies import ParallelStrategy
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 from torch.utils import _pytree as pytree
 
 from lightning_gen.checks import check_above, check_at_least
@@ -142,7 +142,7 @@ class AdversarialModule(GenerativeModule[Network]):
         """One Adam for the generators and one for the discriminators, in this order."""
         return self.with_lr_schedule(
             *(
-                Adam([parameter for network in networks for parameter in network.parameters()], lr, self.betas)
+                self.adam([parameter for network in networks for parameter in network.parameters()], lr, self.betas)
                 for networks, lr in (
                     (self.generators(), self.generator_lr),
                     (self.discriminators(), self.discriminator_lr),

@@ -2,20 +2,21 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Generic, Literal, TypeVar, cast
 
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_gen.checks import check_above, check_at_least, check_fraction
 from lightning_gen.distributed import average_over_ranks, running_statistics
 from lightning_gen.errors import InputError
 from lightning_gen.inference import eval_mode
+from lightning_gen.lightning_compat import scales_gradients
 from lightning_gen.models.ema import ImageEMA
 from lightning_gen.noise import mix_seed, seed_global
 from lightning_gen.types import Batch, ImageShape, Loss
@@ -109,6 +110,21 @@ class GenerativeModule(LightningModule, ABC, Generic[Network]):
     @abstractmethod
     def configure_optimizers(self) -> Any:
         """The optimizers, passed through :meth:`with_lr_schedule`."""
+
+    def adam(self, parameters: Iterable[Any], lr: float, betas: tuple[float, float] = (0.9, 0.999)) -> Adam:
+        """An Adam that computes its step in one pass over the weights (``fused``), which takes a third of the time.
+
+        With fp16 it is not fused, because a fused Adam unscales the gradients after they are clipped.
+
+        Args:
+            parameters: parameters, or groups of parameters.
+            lr: learning rate.
+            betas: decays of the first and of the second moment.
+
+        Returns:
+            The optimizer.
+        """
+        return Adam(parameters, lr, betas, fused=not scales_gradients(self))
 
     def with_lr_schedule(self, *optimizers: Optimizer) -> Any:
         """Attach the model's learning-rate schedule, which counts training batches, to optimizers.
