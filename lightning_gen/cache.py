@@ -1,4 +1,4 @@
-"""The cache folder for derived files, and atomic writes: a killed process leaves the old file unchanged."""
+"""The cache folder for derived files, and atomic writes: a killed process or a full disk leaves the old file whole."""
 
 import os
 from collections.abc import Iterator
@@ -33,9 +33,40 @@ def atomic(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()
         yield temporary
+        synchronize(temporary)
         temporary.replace(path)
+        synchronize(path.parent)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}; choose a writable folder") from None
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def synchronize(path: Path) -> None:
+    """Write a file's data, or a folder's entries, to the disk, so that they survive a power failure."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Remove the temporary files that killed processes of this machine left in a folder. Those of live ones stay."""
+    for path in folder.glob(".*.tmp"):
+        *_, process, _ = path.name.split(".")
+        if path.is_file() and not path.is_symlink() and process.isdigit() and not is_running(int(process)):
+            with suppress(OSError):
+                path.unlink()
+
+
+def is_running(process: int) -> bool:
+    """Whether this machine has a process of that number."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

@@ -55,6 +55,23 @@ def sum_over_ranks(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def maximum_over_ranks(value: int, device: torch.device) -> int:
+    """The largest of the ranks' values.
+
+    Args:
+        value: this rank's value.
+        device: a device of the process group's backend.
+
+    Returns:
+        The value, the same on all ranks.
+    """
+    if not is_distributed():
+        return value
+    tensor = torch.tensor(value, device=device)
+    dist.all_reduce(tensor, dist.ReduceOp.MAX)
+    return int(tensor)
+
+
 def running_statistics(*networks: nn.Module) -> list[Tensor]:
     """The saved floating-point buffers of networks, such as BatchNorm's running mean, which differ between ranks.
 

@@ -86,6 +86,27 @@ def save_checkpoint_if_new(callback: ModelCheckpoint, trainer: Trainer) -> None:
         callback._save_topk_checkpoint(trainer, callback._monitor_candidates(trainer))
 
 
+def request_stop(trainer: Trainer) -> None:
+    """Ask a trainer to raise a ``SIGTERMException``, a ``SystemExit``, after the current batch has been logged.
+
+    Lightning 2.6, trainer/connectors/signal_connector.py: ``received_sigterm``, which ``Trainer.received_sigterm`` only
+    reads. Reason: ``should_stop`` ends the epoch too, and an exception of a hook comes before the batch is logged.
+
+    Args:
+        trainer: a trainer in ``fit``.
+    """
+    trainer._signal_connector.received_sigterm = True
+
+
+def loop_states(trainer: Trainer) -> dict[str, Any]:
+    """The states of a trainer's loops, as a checkpoint has them.
+
+    Lightning 2.6, trainer/connectors/checkpoint_connector.py: ``_get_loops_state_dict``. Reason: the form that a
+    checkpoint's states must have is defined nowhere else.
+    """
+    return trainer._checkpoint_connector._get_loops_state_dict()
+
+
 def get_wandb_run(logger: WandbLogger) -> Any:
     """The W&B run that a logger has started; None before that.
 

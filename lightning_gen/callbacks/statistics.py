@@ -24,6 +24,7 @@ from statistics import fmean, median, quantiles
 from typing import Any, Literal, TypeGuard
 
 from lightning_gen.callbacks.measurements import Measurement
+from lightning_gen.errors import InputError
 
 Player = Literal["generator", "discriminator"]
 
@@ -50,12 +51,21 @@ class Baselines:
         bounded: whether that loss has never been negative.
         gradients: norms of the generator's gradient at the first measurements.
         classes_found: whether samples have once covered ``MODE_COVERAGE`` of the classes.
+
+    Raises:
+        InputError: if a value, which may come from a checkpoint, has another type.
     """
 
     chance: float | None = None
     bounded: bool = True
     gradients: list[float] = field(default_factory=list)
     classes_found: bool = False
+
+    def __post_init__(self) -> None:
+        is_list = isinstance(self.gradients, list) and all(isinstance(norm, float) for norm in self.gradients)
+        is_switch = isinstance(self.bounded, bool) and isinstance(self.classes_found, bool)
+        if not (isinstance(self.chance, float | None) and is_switch and is_list):
+            raise InputError(f"the watchdog's baselines are damaged: {self}")
 
 
 class History:

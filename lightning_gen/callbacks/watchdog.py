@@ -15,6 +15,7 @@ import torch
 from lightning_gen.callbacks.measurements import Meter, weight_norms
 from lightning_gen.callbacks.remedies import remedy_lines, run_settings
 from lightning_gen.callbacks.rollback import load_checkpoint, restore, snapshot, usable_checkpoint
+from lightning_gen.callbacks.statistics import Baselines
 from lightning_gen.callbacks.symptoms import FailureDetector, Finding
 from lightning_gen.checks import check_above, check_at_least, check_fraction
 from lightning_gen.lightning_compat import logging_step
@@ -114,8 +115,16 @@ class Watchdog(pl.Callback):
         return {"levels": asdict(self.detector.history.baselines), "rollbacks": self.num_rollbacks}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the baselines and the number of rollbacks."""
-        self._baselines, self.num_rollbacks = state_dict["levels"], state_dict["rollbacks"]
+        """Restore the baselines and the number of rollbacks.
+
+        Args:
+            state_dict: what :meth:`state_dict` returned.
+
+        Raises:
+            InputError: if they are damaged.
+        """
+        self._baselines, self.num_rollbacks = asdict(Baselines(**state_dict["levels"])), state_dict["rollbacks"]
+        check_at_least(0, prefix="the checkpoint's ", rollbacks=self.num_rollbacks)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Record the weights before the first batch."""

@@ -4,9 +4,11 @@ Invalid input is reported in one line, with exit code 2. Every other error keeps
 """
 
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from importlib import import_module
 
 from jsonargparse import ArgumentError
 from lightning_fabric.utilities.exceptions import MisconfigurationException
@@ -19,6 +21,8 @@ from lightning_gen.cli.training import TrainingCLI, train
 from lightning_gen.cli.translating import translate
 from lightning_gen.errors import InputError
 
+IMPORT_VARIABLE = "LIGHTNING_GEN_IMPORT"
+"""The environment variable with the modules, separated by spaces, of models of the user's own."""
 FUNCTIONS: dict[str, Callable[..., None]] = {"evaluate": evaluate, "sample": sample, "translate": translate}
 """The commands that are functions; their arguments are the options."""
 COMMANDS = {
@@ -44,6 +48,7 @@ def main(args: Sequence[str] | None = None) -> int:
     filter_messages()
     command, *options = [*(sys.argv[1:] if args is None else args)] or ["--help"]
     try:
+        import_trusted_modules()
         if command in FUNCTIONS:
             run_function(FUNCTIONS[command], command, options)
         elif command == "inspect":
@@ -62,6 +67,19 @@ def main(args: Sequence[str] | None = None) -> int:
         print(f"error: {one_line(message)}", file=sys.stderr)
         return 2
     return 0
+
+
+def import_trusted_modules() -> None:
+    """Import the modules named in ``LIGHTNING_GEN_IMPORT``: a checkpoint of a class in them can be loaded.
+
+    Raises:
+        InputError: if one cannot be imported.
+    """
+    for name in os.environ.get(IMPORT_VARIABLE, "").split():
+        try:
+            import_module(name)
+        except ImportError as error:
+            raise InputError(f"{IMPORT_VARIABLE} names {name}, which cannot be imported: {error}") from None
 
 
 def user_message(error: BaseException) -> str | None:

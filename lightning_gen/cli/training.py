@@ -1,6 +1,7 @@
 """``fit``, ``validate`` and ``test``: LightningCLI with this package's run folders, callbacks and loggers."""
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,14 +20,18 @@ from lightning_gen.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from lightning_gen.callbacks.fidelity import Fidelity
 from lightning_gen.callbacks.grids import ReconstructionGrid, SampleGrid
 from lightning_gen.callbacks.interpolation import InterpolationStrip
+from lightning_gen.callbacks.interruption import Interruption
 from lightning_gen.callbacks.progress import ProgressBar
 from lightning_gen.callbacks.translations import TranslationGrid
 from lightning_gen.callbacks.watchdog import Watchdog
+from lightning_gen.cli.checkpoint_io import with_checkpoint_io
 from lightning_gen.cli.checks import check_has_inputs, check_inputs, check_likelihood
 from lightning_gen.cli.parsing import model_error
 from lightning_gen.cli.perceptual import set_classifier
+from lightning_gen.cli.resuming import check_resumable, restoring
 from lightning_gen.cli.run_summary import print_run_summary
 from lightning_gen.cli.runs import create_run_folder, latest_run_folder, new_run_folder, run_folder_of
+from lightning_gen.cli.stopping import reached_time_limit, report, requeue_slurm_job
 from lightning_gen.data import ImageData
 from lightning_gen.errors import InputError
 from lightning_gen.loggers import RunCSVLogger, WandbRunLogger
@@ -44,6 +49,7 @@ CALLBACKS = {
     "watchdog": Watchdog,
     "last": LastCheckpoint,
     "best": BestCheckpoint,
+    "interruption": Interruption,
 }
 """The callbacks of every run, each under the name of its options."""
 CKPT_PATH_HELP = (
@@ -118,6 +124,8 @@ class TrainingCLI(LightningCLI):
         """Choose and create the run's folder, and find the checkpoint, before anything else is created."""
         config = self.config[self.subcommand]
         check_has_inputs(config.model.class_path, config.data.inputs, config.data.name)
+        if config.trainer.default_root_dir is not None:
+            raise InputError("trainer.default_root_dir is the run's folder; choose it with --runs and --name")
         config_files = [str(path) for path in config.get("config") or []]
         self.experiment = config.name or (Path(config_files[-1]).stem if config_files else "run")
         runs = Path(config.runs)
@@ -132,10 +140,11 @@ class TrainingCLI(LightningCLI):
         else:
             self.run_folder = new_run_folder(runs, self.experiment)
         if is_first_process():
-            os.environ[RUN_FOLDER_VARIABLE] = str(config.trainer.default_root_dir or self.run_folder)
+            os.environ[RUN_FOLDER_VARIABLE] = str(self.run_folder)
         # only processes that this one starts inherit the variable; those of torchrun or srun do not write to the folder
         self.run_folder = Path(os.environ.get(RUN_FOLDER_VARIABLE, self.run_folder))
-        config.trainer.default_root_dir = str(self.run_folder)
+        # a saved configuration trains in a folder of its own, under the name of its run
+        config.name = self.experiment
         if config.trainer.enable_progress_bar is False:
             del self.trainer_defaults["callbacks"]
         if not config.trainer.fast_dev_run and is_first_process():
@@ -144,6 +153,8 @@ class TrainingCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Create the trainer, with the CSV and W&B loggers unless the configuration names others."""
         config = self.config_init[self.subcommand]
+        kwargs["default_root_dir"] = str(self.run_folder)
+        kwargs["plugins"] = with_checkpoint_io(config.trainer.plugins)
         if config.trainer.logger is None or config.trainer.logger is True:
             name = f"{self.experiment}/{self.run_folder.name}"
             kwargs["logger"] = [
@@ -156,6 +167,15 @@ class TrainingCLI(LightningCLI):
         """Print the summary of the run."""
         if not self.config[self.subcommand].trainer.fast_dev_run:
             print_run_summary(self.trainer, self.run_folder)
+            if reached_time_limit(self.trainer) and is_first_process():
+                report("trainer.max_time", self.trainer, self.run_folder, self.config_filename)
+
+    @property
+    def config_filename(self) -> str:
+        """The name of the configuration file that this process wrote to the run's folder."""
+        callbacks: Any = self.trainer.callbacks  # type: ignore[attr-defined]
+        saved = [callback for callback in callbacks if isinstance(callback, SaveConfig)]
+        return saved[0].config_filename if saved else "config.yaml"
 
     # The methods below override private methods of LightningCLI (pytorch_lightning 2.6, cli.py), which has no public
     # hook in these places. Each comment names the reason; tests/test_cli.py fails if one is no longer called.
@@ -176,7 +196,10 @@ class TrainingCLI(LightningCLI):
         check_inputs(self.model, self.datamodule)
         ckpt_path = self.config[subcommand].ckpt_path
         if ckpt_path:
-            check_fit(Path(ckpt_path), read_checkpoint(Path(ckpt_path)), self.model)
+            checkpoint = read_checkpoint(Path(ckpt_path))
+            check_fit(Path(ckpt_path), checkpoint, self.model)
+            if subcommand == "fit":
+                check_resumable(Path(ckpt_path), checkpoint, self.trainer)
         if subcommand == "fit":
             set_classifier(self.model, self.datamodule)
         if subcommand in ("validate", "test") and type(self.model).validation_step is LightningModule.validation_step:
@@ -186,13 +209,31 @@ class TrainingCLI(LightningCLI):
     # `after_fit` is not called after an error, and the W&B run has to be closed in any case.
     def _run_subcommand(self, subcommand: str) -> None:
         try:
-            super()._run_subcommand(subcommand)
+            with restoring(self.config[subcommand].ckpt_path):
+                super()._run_subcommand(subcommand)
+        except SystemExit as error:
+            self._exit(error)
         finally:
             for logger in self.trainer.loggers:
                 if isinstance(logger, WandbRunLogger):
                     logger.close()
             with suppress(OSError):
                 self.run_folder.rmdir()  # removes the folder of a run that failed before it wrote a file
+
+    def _exit(self, error: SystemExit) -> None:
+        """Exit as shells report a process that a signal ended; a process that the launcher started exits with 0."""
+        trainer: Any = self.trainer
+        stops = [callback.signal for callback in trainer.callbacks if isinstance(callback, Interruption)]
+        number = stops[0] if stops else None
+        if number is None and isinstance(error.__context__, KeyboardInterrupt):
+            number = signal.SIGINT
+        if number is None:
+            raise error
+        if not is_first_process():
+            raise SystemExit(0)
+        report(number.name, trainer, self.run_folder, self.config_filename)
+        requeue_slurm_job(number)
+        raise SystemExit(128 + number)
 
 
 def train(args: Sequence[str]) -> None:

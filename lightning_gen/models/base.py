@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Generic, Literal, TypeVar, cast
+from typing import Any, ClassVar, Generic, Literal, TypeVar, cast
 
 import torch
 from pytorch_lightning import LightningModule
@@ -17,6 +17,7 @@ from lightning_gen.distributed import average_over_ranks, running_statistics
 from lightning_gen.errors import InputError
 from lightning_gen.inference import eval_mode
 from lightning_gen.lightning_compat import scales_gradients
+from lightning_gen.models.checkpoint_contents import check_optimizer
 from lightning_gen.models.ema import ImageEMA
 from lightning_gen.noise import mix_seed, seed_global
 from lightning_gen.types import Batch, ImageShape, Loss
@@ -26,7 +27,6 @@ STEP_FRACTIONS = (0.125, 0.25, 0.5, 0.75)
 """The fractions of the run at which the schedule ``step`` halves the learning rate; those of ESRGAN's training
 (Wang et al. 2018, https://arxiv.org/abs/1809.00219)."""
 Network = TypeVar("Network", bound=nn.Module)
-PROGRESS = ("images_seen", "batches_seen", "ema_images_seen", "noise_seed")
 
 
 class GenerativeModule(LightningModule, ABC, Generic[Network]):
@@ -51,6 +51,8 @@ class GenerativeModule(LightningModule, ABC, Generic[Network]):
 
     num_classes: int = 0
     """Number of classes of a conditional model; 0 for an unconditional one."""
+    progress: ClassVar[tuple[str, ...]] = ("images_seen", "batches_seen", "ema_images_seen", "noise_seed")
+    """The attributes that a checkpoint keeps and a resumed run restores, each an int or None."""
     network: Network
 
     def __init__(
@@ -78,6 +80,7 @@ class GenerativeModule(LightningModule, ABC, Generic[Network]):
         self.batches_seen = 0
         self.ema_images_seen = 0
         self.noise_seed: int | None = None
+        self.saved_optimizers: int | None = None
 
     # ---- the network object and its moving average
 
@@ -171,11 +174,16 @@ class GenerativeModule(LightningModule, ABC, Generic[Network]):
                 return 0.5 ** sum(progress >= fraction for fraction in STEP_FRACTIONS)
 
     def on_train_start(self) -> None:
-        """Reject options that torch would reject in the middle of the first step.
+        """Reject options, and resumed states of optimizers, that torch would reject in the middle of the first step.
 
         Raises:
-            InputError: if BatchNorm is to be synchronised on the CPU.
+            InputError: if BatchNorm is to be synchronised on the CPU, or an optimizer's state does not fit.
         """
+        optimizers = self.trainer.optimizers
+        if self.saved_optimizers is not None and self.saved_optimizers != len(optimizers):
+            raise InputError(f"the checkpoint has {self.saved_optimizers} optimizers; the model has {len(optimizers)}")
+        for optimizer in optimizers:
+            check_optimizer(optimizer)
         if self.device.type == "cpu" and any(isinstance(module, nn.SyncBatchNorm) for module in self.modules()):
             raise InputError("trainer.sync_batchnorm needs an accelerator: torch synchronises no BatchNorm on the CPU")
 
@@ -223,12 +231,23 @@ class GenerativeModule(LightningModule, ABC, Generic[Network]):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the model's class and its progress, as plain values."""
         checkpoint["model_class"] = f"{type(self).__module__}.{type(self).__qualname__}"
-        checkpoint["progress"] = {name: getattr(self, name) for name in PROGRESS}
+        checkpoint["progress"] = {name: getattr(self, name) for name in self.progress}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the progress."""
-        for name, value in checkpoint["progress"].items():
-            setattr(self, name, value)
+        """Restore the progress.
+
+        Args:
+            checkpoint: the checkpoint's dictionary.
+
+        Raises:
+            InputError: if the checkpoint has other entries than this class.
+        """
+        progress = checkpoint["progress"]
+        self.saved_optimizers = len(checkpoint.get("optimizer_states", ()))
+        if set(progress) != set(self.progress):
+            raise InputError(f"the checkpoint's progress has {sorted(progress)}; it must have {sorted(self.progress)}")
+        for name in self.progress:
+            setattr(self, name, progress[name])
 
 
 class HeldOutLoss:

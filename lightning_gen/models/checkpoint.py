@@ -1,7 +1,6 @@
-"""Finding and loading checkpoints safely: only tensors and plain values are read, and no code is run."""
+"""Finding and loading checkpoints safely: only tensors and plain values are read, and no code is run or imported."""
 
-from collections.abc import Sequence
-from importlib import import_module
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -10,6 +9,7 @@ import torch
 
 from lightning_gen.errors import InputError
 from lightning_gen.models.base import GenerativeModule
+from lightning_gen.models.checkpoint_contents import check_contents
 
 
 def find_checkpoint(path: Path, order: Sequence[str] = ("best", "last")) -> Path:
@@ -48,8 +48,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         The checkpoint's dictionary.
 
     Raises:
-        InputError: if the file is missing, truncated, no checkpoint of this suite, or contains anything but tensors and
-            plain values.
+        InputError: if the file is missing, truncated, no checkpoint of this suite, contains anything but tensors and
+            plain values, or an entry has a wrong type.
     """
     if not path.is_file():
         raise InputError(f"no checkpoint at {path}")
@@ -61,6 +61,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is truncated or not a checkpoint") from None
     if not isinstance(checkpoint, dict) or not {"model_class", "state_dict", "hyper_parameters"} <= checkpoint.keys():
         raise InputError(f"{path} is not a checkpoint of lightning_gen")
+    check_contents(path, checkpoint)
     return checkpoint
 
 
@@ -74,24 +75,47 @@ def load_model(path: Path) -> GenerativeModule[Any]:
         The model.
 
     Raises:
-        InputError: if the checkpoint cannot be read, its class cannot be imported, or its weights do not match.
+        InputError: if the checkpoint cannot be read, its class is not known, or its weights do not match.
     """
     checkpoint = read_checkpoint(path)
-    module, _, name = checkpoint["model_class"].rpartition(".")
-    try:
-        model_class = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError):
-        raise InputError(f"{path} is of {checkpoint['model_class']}, which cannot be imported here") from None
-    if not (isinstance(model_class, type) and issubclass(model_class, GenerativeModule)):
-        raise InputError(f"{path} is of {checkpoint['model_class']}, which is not a model of lightning_gen")
+    model_class = find_model_class(path, checkpoint["model_class"])
     try:
         model = model_class(**checkpoint["hyper_parameters"])
-    except TypeError as error:
-        raise InputError(f"{path} does not fit {model_class.__name__}: {error}") from None
+    except Exception as error:  # the hyper-parameters are input: any value of any type
+        raise InputError(f"{path} does not fit {model_class.__name__}: {error or type(error).__name__}") from error
     check_fit(path, checkpoint, model)
     model.on_load_checkpoint(checkpoint)
     model.load_state_dict(checkpoint["state_dict"])
     return model.eval()
+
+
+def find_model_class(path: Path, name: str) -> type[GenerativeModule[Any]]:
+    """The model class of a name in a checkpoint, among those that are imported already: nothing is imported.
+
+    Args:
+        path: the checkpoint's file, for the message.
+        name: the module and the qualified name of the class.
+
+    Returns:
+        The class: a model of this suite, or a subclass of :class:`GenerativeModule` that the process has imported.
+
+    Raises:
+        InputError: if there is none.
+    """
+    for model_class in imported_subclasses(GenerativeModule):  # type: ignore[type-abstract]
+        if f"{model_class.__module__}.{model_class.__qualname__}" == name:
+            return model_class
+    raise InputError(
+        f"{path} is of {name}, which is not a model of lightning_gen; if you trust the module of a class of your own, "
+        "name it in the environment variable LIGHTNING_GEN_IMPORT"
+    )
+
+
+def imported_subclasses(model_class: type[GenerativeModule[Any]]) -> Iterator[type[GenerativeModule[Any]]]:
+    """All subclasses of a class, direct and indirect."""
+    for subclass in model_class.__subclasses__():
+        yield subclass
+        yield from imported_subclasses(subclass)
 
 
 def check_fit(path: Path, checkpoint: dict[str, Any], model: GenerativeModule[Any]) -> None:

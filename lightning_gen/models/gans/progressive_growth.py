@@ -55,6 +55,8 @@ class ProgressiveGrowth(BaseLatentGAN[Network]):
         InputError: if a value is out of range.
     """
 
+    progress = (*BaseLatentGAN.progress, "trained_level")
+
     def __init__(
         self,
         image_shape: ImageShape,
@@ -91,8 +93,3 @@ class ProgressiveGrowth(BaseLatentGAN[Network]):
             for optimizer in self.trainer.optimizers:
                 optimizer.state.clear()
         super().training_step(batch._replace(images=at_level(batch.images, self.level, self.levels)), batch_idx)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the highest resolution that has been trained."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["progress"]["trained_level"] = self.trained_level
