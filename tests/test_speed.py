@@ -1,5 +1,9 @@
 """What makes steps fast: the fused Adam and the progress bar, which leave results as they are."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch.optim import Adam
@@ -8,6 +12,8 @@ from lightning_gen.callbacks import progress
 from lightning_gen.callbacks.progress import ProgressBar
 from lightning_gen.models import VAE, WGANGP
 from tests.helpers import loader, trainer
+
+ROOT = Path(__file__).parent.parent
 
 
 def vae() -> VAE:
@@ -60,3 +66,26 @@ def test_the_bar_is_updated_now_and_then_and_at_the_end_of_an_epoch(monkeypatch,
     trainer(callbacks=[bar], enable_progress_bar=True).fit(vae(), loader(6))
     assert len(seen) == updates
     assert seen[-1] == 5
+
+
+@pytest.mark.parametrize("start", ["import lightning_gen.__main__", "import runpy; runpy.run_path('train.py')"])
+@pytest.mark.parametrize(
+    ("given", "expected"), [({}, "10000"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None), ({"GOMP_SPINCOUNT": "7"}, "7")]
+)
+def test_threads_spin_briefly_unless_the_user_chooses(start, given, expected):
+    """The variables are set before torch is loaded; a stub in place of the command line shows when."""
+    script = f"""
+import os, sys, types
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "lightning_gen.cli":
+            print(os.environ.get("GOMP_SPINCOUNT"), "torch" in sys.modules)
+            sys.exit()
+sys.meta_path.insert(0, Finder())
+{start}
+"""
+    environment = {"PATH": "", "PYTHONPATH": str(ROOT), **given}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment, cwd=ROOT
+    )
+    assert done.stdout.split() == [str(expected), "False"]

@@ -57,6 +57,8 @@ CKPT_PATH_HELP = (
     "validate and test load the best, otherwise the last. `last` is the newest run of this name."
 )
 
+COMPILE_HELP = "fit: compile the networks of training steps by torch.compile, with CUDA graphs on a GPU."
+
 
 class SaveConfig(SaveConfigCallback):
     """Writes the configuration to the run's folder, under a new name if the run is resumed."""
@@ -96,6 +98,7 @@ class TrainingCLI(LightningCLI):
         )
         parser.add_argument("--runs", type=str, default="runs", help="Folder of all runs: <runs>/<name>/<time>.")
         parser.add_argument("--ckpt_path", type=str | None, default=None, help=CKPT_PATH_HELP)
+        parser.add_argument("--compile", type=bool, default=False, help=COMPILE_HELP)
         for key, callback in CALLBACKS.items():
             parser.add_lightning_class_args(callback, key)
         parser.add_class_arguments(WandbRunLogger, "wandb", skip={"run_folder", "name"}, instantiate=False)
@@ -202,6 +205,7 @@ class TrainingCLI(LightningCLI):
                 check_resumable(Path(ckpt_path), checkpoint, self.trainer)
         if subcommand == "fit":
             set_classifier(self.model, self.datamodule)
+            self.model.compile_training = self.config[subcommand].compile
         if subcommand in ("validate", "test") and type(self.model).validation_step is LightningModule.validation_step:
             raise InputError(f"{type(self.model).__name__} has no validation loss; score it with evaluate.py")
         return kwargs | {"ckpt_path": ckpt_path, "weights_only": True}

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Generic, Literal, TypeVar, cast
 
@@ -18,6 +18,7 @@ from lightning_gen.errors import InputError
 from lightning_gen.inference import eval_mode
 from lightning_gen.lightning_compat import scales_gradients
 from lightning_gen.models.checkpoint_contents import check_optimizer
+from lightning_gen.models.compilation import check_compiler, compile_networks, eagerly
 from lightning_gen.models.ema import ImageEMA
 from lightning_gen.noise import mix_seed, seed_global
 from lightning_gen.types import Batch, ImageShape, Loss
@@ -54,6 +55,8 @@ class GenerativeModule(LightningModule, ABC, Generic[Network]):
     progress: ClassVar[tuple[str, ...]] = ("images_seen", "batches_seen", "ema_images_seen", "noise_seed")
     """The attributes that a checkpoint keeps and a resumed run restores, each an int or None."""
     network: Network
+    compile_training: bool = False
+    """Whether the networks of training steps are compiled; set before the fit. It is no hyper-parameter."""
 
     def __init__(
         self,
@@ -105,8 +108,12 @@ class GenerativeModule(LightningModule, ABC, Generic[Network]):
             The averaged network if there is one and ``use_ema`` is set, else the trained one.
         """
         network = self.network if self.ema is None or not self.use_ema else cast(Network, self.ema.module)
-        with eval_mode(network), torch.no_grad():
+        with eagerly(self.compile_training), eval_mode(network), torch.no_grad():
             yield network
+
+    def training_networks(self) -> Sequence[nn.Module]:
+        """The networks whose calls in training steps are compiled with ``compile_training``."""
+        return [self.network]
 
     # ---- optimisation
 
@@ -174,10 +181,11 @@ class GenerativeModule(LightningModule, ABC, Generic[Network]):
                 return 0.5 ** sum(progress >= fraction for fraction in STEP_FRACTIONS)
 
     def on_train_start(self) -> None:
-        """Reject options, and resumed states of optimizers, that torch would reject in the middle of the first step.
+        """Reject options, and resumed states of optimizers, that torch would reject in the first step; compile.
 
         Raises:
-            InputError: if BatchNorm is to be synchronised on the CPU, or an optimizer's state does not fit.
+            InputError: if BatchNorm is to be synchronised on the CPU, an optimizer's state does not fit, or there is no
+                compiler.
         """
         optimizers = self.trainer.optimizers
         if self.saved_optimizers is not None and self.saved_optimizers != len(optimizers):
@@ -186,6 +194,11 @@ class GenerativeModule(LightningModule, ABC, Generic[Network]):
             check_optimizer(optimizer)
         if self.device.type == "cpu" and any(isinstance(module, nn.SyncBatchNorm) for module in self.modules()):
             raise InputError("trainer.sync_batchnorm needs an accelerator: torch synchronises no BatchNorm on the CPU")
+        if self.compile_training:
+            check_compiler(self.device)
+            # gradients that are accumulated over steps would lie in memory that the next call of a graph overwrites
+            cuda_graphs = self.device.type == "cuda" and self.trainer.accumulate_grad_batches == 1
+            compile_networks(self.training_networks(), cuda_graphs)
 
     # ---- progress, noise, log
 
@@ -268,7 +281,8 @@ class HeldOutLoss:
     def _log_held_out(self, prefix: str, batch: Batch, batch_idx: int) -> None:
         model = cast(GenerativeModule[nn.Module], self)
         seed_global(mix_seed("held out", model.global_rank, batch_idx), model.device)
-        model.log_terms(prefix, self.held_out_terms(batch), batch, sync_dist=True)
+        with eagerly(model.compile_training):
+            model.log_terms(prefix, self.held_out_terms(batch), batch, sync_dist=True)
 
 
 class DescentModule(HeldOutLoss, GenerativeModule[Network]):
