@@ -316,6 +316,8 @@ COLUMNS = {
     "nll": ("NLL, nats", score_column("nll")),
     "ppl_wend": ("path length, w, end", score_column("ppl_wend")),
     "ppl_zend": ("path length, z, end", score_column("ppl_zend")),
+    "modes": ("modes of 1,000", score_column("modes")),
+    "modes_kl": ("KL to uniform, nats", score_column("modes_kl")),
     "eqt": ("EQ-T, dB", score_column("eqt")),
     "eqt_frac": ("EQ-T of fractions, dB", score_column("eqt_frac")),
     "eqr": ("EQ-R, dB", score_column("eqr")),

@@ -72,6 +72,15 @@ def maximum_over_ranks(value: int, device: torch.device) -> int:
     return int(tensor)
 
 
+def gather_on_first_rank(value: Any) -> list[Any]:
+    """Gather a picklable value of every rank on rank 0, in the order of the ranks; empty on the other ranks."""
+    if not is_distributed():
+        return [value]
+    values: list[Any] | None = [None] * dist.get_world_size() if dist.get_rank() == 0 else None
+    dist.gather_object(value, values, dst=0)
+    return values or []
+
+
 def running_statistics(*networks: nn.Module) -> list[Tensor]:
     """The saved floating-point buffers of networks, such as BatchNorm's running mean, which differ between ranks.
 

@@ -10,6 +10,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.core.optimizer import LightningOptimizer, do_nothing_closure
 from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.trainer.states import TrainerFn
 
 
 def exclude_from_global_step(optimizer: LightningOptimizer) -> None:
@@ -87,6 +88,33 @@ def logging_step(trainer: Trainer) -> int:
     return int(loop._batches_that_stepped)
 
 
+def unwritten_row(trainer: Trainer) -> tuple[dict[str, float], int]:
+    """The logged figures that Lightning writes to the loggers after the callbacks, and their step; empty if none.
+
+    Lightning 2.6, trainer/connectors/logger_connector: ``metrics``, ``should_update_logs`` and ``_first_loop_iter``,
+    which is None at the end of an epoch; loops/fit_loop.py: ``on_advance_end``, which logs an epoch under the step of
+    its last batch. Reason: checkpoints are saved by callbacks, before the row of their batch or epoch is written.
+
+    Args:
+        trainer: a trainer; its figures are those of the hook that is running.
+
+    Returns:
+        The figures by name, and the step.
+    """
+    connector: Any = trainer._logger_connector
+    loop: Any = trainer.fit_loop.epoch_loop
+    step = int(loop._batches_that_stepped)
+    if not trainer.training:
+        return {}, step
+    is_written = loop.batch_progress.total.completed == loop.batch_progress.total.ready
+    if connector._first_loop_iter is None:
+        step -= 1
+    elif is_written or not connector.should_update_logs or loop._should_accumulate():
+        return {}, step
+    figures = {name: float(value) for name, value in connector.metrics["log"].items()}
+    return (figures | {"epoch": trainer.current_epoch} if figures else {}), step
+
+
 def trained_batches(trainer: Trainer) -> int:
     """The index of the newest training batch of the run, counted over all epochs; -1 before the first.
 
@@ -94,6 +122,63 @@ def trained_batches(trainer: Trainer) -> int:
     Reason: ``Trainer`` offers only ``global_step``, which counts optimizer steps.
     """
     return int(trainer.fit_loop.total_batch_idx)
+
+
+def resume_exactly(model: LightningModule, checkpoint: dict[str, Any]) -> None:
+    """Rewrite the progress of a checkpoint, so that Lightning continues after the checkpoint's last batch.
+
+    Lightning 2.6, loops/fit_loop.py: ``restarting``, ``_iteration_based_training`` and the checkpoint's ``loops``;
+    core/module.py: ``_trainer``, which is None without a trainer. Reasons:
+
+    * With ``max_steps``, Lightning restarts within the saved epoch even if it was complete: the resumed epoch has one
+      batch and counts as another epoch.
+    * An epoch that ended early, at ``max_steps`` or because the trainer was asked to stop, is saved as complete. Its
+      other batches would be skipped or taken from the next epoch's order.
+    * After a checkpoint within the last batch of an epoch, the counters of epochs are off by one.
+
+    The state becomes one of two that Lightning restores exactly: between two epochs, or after a batch within an epoch.
+
+    Args:
+        model: the model; nothing is done unless its trainer is in ``fit``.
+        checkpoint: the checkpoint's dictionary before Lightning restores the loops; ``loops`` is changed in place.
+    """
+    trainer = model._trainer
+    if trainer is None or trainer.state.fn != TrainerFn.FITTING:
+        return
+    fit_loop: Any = trainer.fit_loop
+    vars(fit_loop)["_iteration_based_training"] = lambda: False  # restart within an epoch only if it is unfinished
+    state = checkpoint["loops"]["fit_loop"]
+    epochs, batches = state["epoch_progress"], state["epoch_loop.batch_progress"]
+    loggers = state["epoch_loop.state_dict"]
+    epoch_ended = epochs["total"]["processed"] == epochs["total"]["started"]
+    batch_ended = batches["total"]["completed"] == batches["total"]["ready"]
+    if batches["is_last_batch"] and (epoch_ended or not batch_ended):
+        for scope in ("total", "current"):
+            epochs[scope] = dict.fromkeys(epochs[scope], epochs[scope]["started"])
+            batches[scope] = dict.fromkeys(batches[scope], batches[scope]["ready"])
+        loggers["_batches_that_stepped"] += not batch_ended
+    elif epoch_ended and batches["current"]["ready"]:
+        for scope in ("total", "current"):
+            epochs[scope]["processed"] = epochs[scope]["completed"] = epochs[scope]["started"] - 1
+            batches[scope]["completed"] = batches[scope]["ready"] - 1
+        if batches["current"]["ready"] % trainer.accumulate_grad_batches == 0:
+            loggers["_batches_that_stepped"] -= 1  # Lightning adds it again
+
+
+def restore_loader(trainer: Trainer) -> None:
+    """Load a checkpoint's state of the training data, if Lightning has not.
+
+    Lightning 2.6, loops/fit_loop.py: ``_load_combined_loader_states`` and ``_data_fetcher``. Reason: the states are
+    loaded when the data is set up. ``Trainer.estimated_stepping_batches``, which a learning-rate schedule reads, sets
+    the data up before the checkpoint's progress is restored, so a resumed epoch would start with its first batch.
+
+    Args:
+        trainer: a trainer in ``fit``, before the first batch.
+    """
+    fit_loop: Any = trainer.fit_loop
+    if fit_loop.restarting and fit_loop._combined_loader_states_to_load:
+        fit_loop._load_combined_loader_states()
+        iter(fit_loop._data_fetcher)
 
 
 def save_checkpoint_if_new(callback: ModelCheckpoint, trainer: Trainer) -> None:

@@ -52,8 +52,8 @@ class _Axis:
 class RunCSVLogger(Logger):
     """Writes ``<run>/metrics.csv``: one line per call, one column per figure, ``images_seen`` first.
 
-    Each line is on disk when the call returns. A resumed run appends to the file, which Lightning's ``CSVLogger``
-    deletes. Hyper-parameters are not written: they are in ``config.yaml``.
+    Each line is on disk when the call returns. A resumed run goes on after the lines of its checkpoint, where
+    Lightning's ``CSVLogger`` deletes the file. Hyper-parameters are not written: they are in ``config.yaml``.
 
     Args:
         run_folder: the run's folder; created with the first line.
@@ -64,6 +64,7 @@ class RunCSVLogger(Logger):
         self.path = Path(run_folder) / "metrics.csv"
         self._columns: list[str] = []
         self._axis = _Axis()
+        self.num_rows = len(self._read()[1])
 
     @property
     def name(self) -> str:
@@ -107,6 +108,19 @@ class RunCSVLogger(Logger):
                 csv.DictWriter(file, self._columns).writerow(row)
         except OSError as error:
             raise InputError(f"cannot write {self.path}: {error.strerror or error}") from None
+        self.num_rows += 1
+
+    @rank_zero_only
+    def rewind(self, num_rows: int) -> None:
+        """Discard the lines after the first ``num_rows``, which the run writes again.
+
+        Args:
+            num_rows: number of lines that a checkpoint was saved with.
+        """
+        columns, lines = self._read()
+        if num_rows < len(lines):
+            self._write(columns, lines[:num_rows])
+            self.num_rows = num_rows
 
     def log_alert(self, title: str, text: str) -> None:
         """Append a line with the text in the column ``watchdog``; the title is part of the text."""
@@ -114,16 +128,26 @@ class RunCSVLogger(Logger):
 
     def _add_columns(self, row: Mapping[str, Any]) -> None:
         """Rewrite the file with a row's columns added."""
-        lines: list[dict[str, str]] = []
-        if self.path.exists():
+        columns, lines = self._read()
+        first = [name for name in (AXIS, "epoch", "step") if name in row]
+        self._columns = list(dict.fromkeys([*self._columns, *columns, *first, *row]))
+        self._write(self._columns, lines)
+
+    def _read(self) -> tuple[list[str], list[dict[str, str]]]:
+        """The columns and the lines of the file; none without one; raises ``InputError`` if it cannot be read."""
+        if not self.path.is_file():
+            return [], []
+        try:
             with self.path.open(newline="") as file:
                 reader = csv.DictReader(file)
-                self._columns = list(reader.fieldnames or ())
-                lines = list(reader)
-        first = [name for name in (AXIS, "epoch", "step") if name in row]
-        self._columns = list(dict.fromkeys([*self._columns, *first, *row]))
+                return list(reader.fieldnames or ()), list(reader)
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise InputError(f"cannot read {self.path}: {error}") from None
+
+    def _write(self, columns: list[str], lines: list[dict[str, str]]) -> None:
+        """Replace the file."""
         with atomic(self.path) as temporary, temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, self._columns, extrasaction="ignore")
+            writer = csv.DictWriter(file, columns, extrasaction="ignore")
             writer.writeheader()
             writer.writerows(lines)
 

@@ -388,6 +388,20 @@ class CardLogger(Protocol):
 
 
 @runtime_checkable
+class RowLogger(Protocol):
+    """A logger of rows that a resumed run continues without gaps and doubles."""
+
+    num_rows: int
+    """Number of rows written so far."""
+
+    def rewind(self, num_rows: int) -> None:
+        """Discard the rows after the first ``num_rows``."""
+
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Write a row."""
+
+
+@runtime_checkable
 class AlertLogger(Protocol):
     """A logger for alerts: a line of text to the user."""
 

@@ -41,8 +41,48 @@ class Batches(IterableDataset):
             yield Batch(images, labels, inputs=self.scale and -torch.nn.functional.avg_pool2d(images, self.scale))
 
 
-def loader(*args: Any, **kwargs: Any) -> DataLoader:
-    return DataLoader(Batches(*args, **kwargs), batch_size=None)
+class ResumableLoader(DataLoader):
+    """Goes on at the saved batch when its state is loaded."""
+
+    def __init__(self, batches: Batches) -> None:
+        super().__init__(batches, batch_size=None)
+        self.next = self.start = 0
+
+    def __iter__(self) -> Iterator[Batch]:
+        start, self.start = self.start, 0
+        for self.next, batch in enumerate(super().__iter__(), 1):
+            if self.next > start:
+                yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        return {"batch": self.next}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.start = state["batch"]
+
+
+def loader(*args: Any, **kwargs: Any) -> ResumableLoader:
+    return ResumableLoader(Batches(*args, **kwargs))
+
+
+class SaveEpochs(pl.Callback):
+    """Saves ``end<step>.ckpt`` at the end of every epoch, as ``LastCheckpoint`` does."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trainer.save_checkpoint(self.folder / f"end{trainer.global_step}.ckpt")
+
+
+class StopAt(pl.Callback):
+    """Asks the trainer to stop after a number of batches, as a signal does."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        trainer.should_stop |= trainer.global_step == self.step
 
 
 def trainer(**options: Any) -> pl.Trainer:

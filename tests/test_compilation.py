@@ -95,8 +95,8 @@ def test_the_option_and_its_checkpoint(tmp_path, monkeypatch):
         lambda *options: calls.append(options) or compile_networks(*options),
     )
     assert main(["fit", "--compile=true", *args]) == 0
-    [(_, cuda_graphs)] = calls
-    assert not cuda_graphs
+    [(_, device, steps_per_update)] = calls
+    assert (device.type, steps_per_update) == ("cpu", 1)
     [path] = tmp_path.glob("*/*/checkpoints/last.ckpt")
     names = torch.load(path, weights_only=True)["state_dict"]
     assert not [name for name in names if "_orig_mod" in name]

@@ -5,6 +5,7 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -109,11 +110,17 @@ DAMAGE = {
     "a loop's count": put(*BATCHES, "total", "ready", value="three"),
     "a loop's negative count": put(*BATCHES, "current", "completed", value=-4),
     "a loop's switch": put(*BATCHES, "is_last_batch", value=5),
+    "the loaders": put("loops", "fit_loop", "state_dict", "combined_loader", value=7),
+    "a loader": put("loops", "fit_loop", "state_dict", "combined_loader", value=[7]),
     "optimizers": put("optimizer_states", value={}),
     "an optimizer": put("optimizer_states", 0, value={"state": []}),
     "a rate": put("optimizer_states", 0, "param_groups", 0, "lr", value=float("nan")),
     "a rate of text": put("optimizer_states", 0, "param_groups", 0, "lr", value="fast"),
     "schedules": put("lr_schedulers", value=[3]),
+    "the loggers' position": put("log", value={"rows": -1, "row": {}, "step": 0}),
+    "a row of text": put("log", "row", value={"loss": "x"}),
+    "terms of text": put("last_terms", value={"generator": "x"}),
+    "buffers of ranks": put("rank_buffers", value=[3]),
     "no loops": without("loops"),
     "no progress": without("progress"),
     "no optimizers": without("optimizer_states"),
@@ -135,6 +142,7 @@ RESTORED_LATE = {
     "a missing optimizer": lambda checkpoint: checkpoint["optimizer_states"].pop(),
     "the parameters of an optimizer": put("optimizer_states", 0, "param_groups", 0, "params", value="all"),
     "the watchdog's baselines": put("callbacks", "Watchdog", "levels", value={"chance": "x"}),
+    "the watchdog's measurements": put("callbacks", "Watchdog", "detector", value={"history": {}}),
     "the watchdog's entries": put("callbacks", "Watchdog", value={"levels": 3}),
 }
 
@@ -279,6 +287,34 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_one_line(saved, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_killed_write_leaves_the_old_checkpoint_and_nothing_else_after_the_next_start(tmp_path):
+    """Also where the folder for temporary files is on another file system, from which a move is a copy."""
+    script = f"""
+import torch
+from lightning_gen.cli.checkpoint_io import RunCheckpointIO
+print("ready", flush=True)
+while True:
+    RunCheckpointIO().save_checkpoint({{"weights": torch.zeros(2**20)}}, r"{tmp_path / "last.ckpt"}")
+    print("saved", flush=True)
+"""
+    memory = Path("/dev/shm")
+    elsewhere = Path(tempfile.mkdtemp(dir=memory if os.access(memory, os.W_OK) else None))
+    command = [sys.executable, "-c", script]
+    variables = {**os.environ, "TMPDIR": str(elsewhere)}
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=variables) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.strip() == "saved":
+                break
+        while not list(tmp_path.glob(".*.tmp")):  # in the middle of a write
+            pass
+        process.kill()
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["weights"].shape == (2**20,)
+    remove_temporaries(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
+    elsewhere.rmdir()  # fails unless it is empty
+
+
 def test_what_killed_processes_left_is_removed_at_the_next_start(tmp_path):
     finished = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
     stray = tmp_path / f".last.ckpt.{finished.stdout.strip()}.tmp"
@@ -337,10 +373,12 @@ def test_copies_are_made_where_links_are_not_possible(tmp_path, monkeypatch):
     }
 
 
-def test_the_progress_of_another_class_is_refused():
+def test_the_progress_of_another_class_is_refused(tmp_path):
     model = ProGAN((1, 8, 8), channel_base=16)
-    checkpoint: dict[str, Any] = {}
-    model.on_save_checkpoint(checkpoint)
+    runner = trainer()
+    runner.fit(model, loader(1, shape=(1, 8, 8)))
+    runner.save_checkpoint(tmp_path / "a.ckpt")
+    checkpoint = torch.load(tmp_path / "a.ckpt", weights_only=True)
     assert "trained_level" in checkpoint["progress"]
     del checkpoint["progress"]["trained_level"]
     with pytest.raises(InputError, match="trained_level"):

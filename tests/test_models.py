@@ -24,7 +24,7 @@ from lightning_gen.types import (
     TwoWayTranslator,
 )
 from tests.cases import CASES, Case
-from tests.helpers import loader, on_ranks, trainer
+from tests.helpers import SaveEpochs, StopAt, loader, on_ranks, trainer
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = ROOT / "configs"
@@ -171,25 +171,20 @@ def test_checkpoint_gives_the_same_images(case, variant, tmp_path):
 
 @battery
 def test_resuming_equals_never_having_stopped(case, variant, tmp_path):
+    """From the end of an epoch of a run of steps to within the next epoch, and from there to the end."""
+    saves = SaveEpochs(tmp_path)
     pl.seed_everything(7)
     whole = case.build(variant)
-    trainer(max_epochs=2).fit(whole, case.loader(variant))
-    pl.seed_everything(7)
-    first = case.build(variant)
-    stop = trainer(max_epochs=2, callbacks=[StopAfterFirstEpoch()])
-    stop.fit(first, case.loader(variant))
-    stop.save_checkpoint(tmp_path / "half.ckpt")
+    trainer(max_steps=8, max_epochs=-1, callbacks=[saves]).fit(whole, case.loader(variant))
     pl.seed_everything(99)
-    second = case.build(variant)
-    trainer(max_epochs=2).fit(second, case.loader(variant), ckpt_path=tmp_path / "half.ckpt", weights_only=True)
-    assert second.images_seen == whole.images_seen == 64
+    stopped = trainer(max_steps=8, max_epochs=-1, callbacks=[saves, StopAt(6)])
+    stopped.fit(case.build(variant), case.loader(variant), ckpt_path=tmp_path / "end4.ckpt", weights_only=True)
+    pl.seed_everything(98)
+    last = case.build(variant)
+    trainer(max_epochs=2).fit(last, case.loader(variant), ckpt_path=tmp_path / "end6.ckpt", weights_only=True)
+    assert last.images_seen == whole.images_seen == 64
     for name, value in whole.state_dict().items():
-        assert torch.equal(value, second.state_dict()[name]), name
-
-
-class StopAfterFirstEpoch(pl.Callback):
-    def on_train_epoch_end(self, trainer, pl_module):
-        trainer.should_stop = True
+        assert torch.equal(value, last.state_dict()[name]), name
 
 
 @battery

@@ -48,16 +48,30 @@ def images_of(folder: Path) -> list[int]:
     return [int(row[0]) for row in rows if row[3]]
 
 
-def test_after_sigterm_the_printed_command_continues_bit_for_bit(tmp_path):
-    command = [sys.executable, "train.py", "fit", *QUIET, *places(tmp_path), "--trainer.max_epochs=100000"]
+def stop_by_sigterm(folder: Path, rows: int, *options: str) -> tuple[int, str]:
+    """The exit code and the errors of a run that gets a signal after some rows of losses."""
+    command = [sys.executable, "train.py", "fit", *QUIET, *places(folder), "--trainer.max_epochs=100000", *options]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 200
-    while len(images_of(tmp_path)) < 20:
+    while len(images_of(folder)) < rows:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.terminate()
     _, errors = process.communicate(timeout=200)
-    assert process.returncode == 128 + signal.SIGTERM
+    return process.returncode, errors
+
+
+def test_two_processes_stop_after_the_same_batch(tmp_path):
+    code, errors = stop_by_sigterm(tmp_path, 12, "--trainer.devices=2", "--interruption.every_n_batches=3")
+    assert code == 128 + signal.SIGTERM
+    assert errors.splitlines()[-1].startswith("stopped by SIGTERM after ")
+    last = torch.load(run_of(tmp_path) / "checkpoints" / "last.ckpt", weights_only=True)
+    assert images_of(tmp_path)[-1] == last["progress"]["images_seen"]
+
+
+def test_after_sigterm_the_printed_command_continues_bit_for_bit(tmp_path):
+    code, errors = stop_by_sigterm(tmp_path, 20)
+    assert code == 128 + signal.SIGTERM
     [line] = errors.splitlines()
     run = run_of(tmp_path)
     assert line.startswith("stopped by SIGTERM after ")

@@ -111,7 +111,7 @@ def test_it_is_silent_over_a_healthy_run_of_each_model(case, tmp_path):
     options |= {"num_layers": 3, "margin": 2} if "num_layers" in options else {}
     options |= {"num_classes": 10} if "num_classes" in case.variants[0] else {}
     torch.manual_seed(0)
-    assert healthy(case.model(**options), tmp_path) == []
+    assert healthy(case.model(**options), tmp_path, batches=120) == []
 
 
 def test_it_detects_a_collapsing_generator(tmp_path):

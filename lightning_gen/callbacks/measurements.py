@@ -84,6 +84,22 @@ class Meter:
         self._real_distances: deque[float] = deque(maxlen=SPREAD_WINDOW)
         self._real_contrasts: deque[float] = deque(maxlen=SPREAD_WINDOW)
 
+    def state(self) -> dict[str, Any]:
+        """Everything that the next measurement depends on, as plain values."""
+        return {
+            "num_measurements": self.num_measurements,
+            "terms": [{name: float(value) for name, value in terms.items()} for terms in self._terms],
+            "real_distances": list(self._real_distances),
+            "real_contrasts": list(self._real_contrasts),
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Restore what :meth:`state` returned."""
+        self.num_measurements = state["num_measurements"]
+        self._terms = [{name: torch.tensor(value) for name, value in terms.items()} for terms in state["terms"]]
+        self._real_distances.extend(state["real_distances"])
+        self._real_contrasts.extend(state["real_contrasts"])
+
     def record_terms(self, terms: Mapping[str, Tensor]) -> None:
         """Record the loss terms of a training batch."""
         self._terms.append(dict(terms))
@@ -118,6 +134,9 @@ class Meter:
         if trainer.scaler is not None:
             # the gradient scaler of fp16 provokes infinite gradients to find its scale, and skips their step
             gradients = [value if math.isfinite(value) else None for value in gradients]
+        # before the first step of a player, also in a resumed run, there is no gradient
+        has_gradient = [any(p.grad is not None for p in weights) for weights in players(model)]
+        gradients = [value if has else None for value, has in zip(gradients, has_gradient, strict=True)]
         if has_reals:
             self._real_distances.append(spreads[-2])
             self._real_contrasts.append(spreads[-1])

@@ -95,6 +95,23 @@ class History:
         self.output_gaps: deque[float] = deque(maxlen=LOSS_WINDOW)
         self.class_shares: deque[float] = deque(maxlen=2)
 
+    def state(self) -> dict[str, Any]:
+        """The measurements, as plain values."""
+        return {
+            "measurements": [measurement._asdict() for measurement in self.measurements],
+            "weight_norms": {player: list(norms) for player, norms in self.weight_norms.items()},
+            **{name: list(getattr(self, name)) for name in ("losses", "output_gaps", "class_shares")},
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Restore the measurements of :meth:`state`."""
+        self.clear()
+        self.measurements.extend(Measurement(**values) for values in state["measurements"])
+        for player, norms in self.weight_norms.items():
+            norms.extend(state["weight_norms"][player])
+        for name in ("losses", "output_gaps", "class_shares"):
+            getattr(self, name).extend(state[name])
+
     def add_weight_norms(self, generator: float | None, discriminator: float | None) -> None:
         """Record the 2-norms of the players' weights."""
         self.weight_norms["generator"].append(generator)

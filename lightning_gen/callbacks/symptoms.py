@@ -249,6 +249,15 @@ class FailureDetector:
         self.active: str | None = None
         self.num_clear = 0
 
+    def state(self) -> dict[str, Any]:
+        """The measurements and the active failure, as plain values; the baselines are not included."""
+        return {"history": self.history.state(), "active": self.active, "num_clear": self.num_clear}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Restore what :meth:`state` returned."""
+        self.history.load_state(state["history"])
+        self.active, self.num_clear = state["active"], state["num_clear"]
+
     def reset(self, generator_weights: float, discriminator_weights: float) -> None:
         """Discard all measurements and the active failure; keep the baselines.
 

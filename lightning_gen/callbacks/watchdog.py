@@ -18,6 +18,7 @@ from lightning_gen.callbacks.rollback import load_checkpoint, restore, snapshot,
 from lightning_gen.callbacks.statistics import Baselines
 from lightning_gen.callbacks.symptoms import FailureDetector, Finding
 from lightning_gen.checks import check_above, check_at_least, check_fraction
+from lightning_gen.errors import InputError
 from lightning_gen.lightning_compat import logging_step
 from lightning_gen.types import AlertLogger, TwoPlayers
 
@@ -97,7 +98,7 @@ class Watchdog(pl.Callback):
         self.num_rollbacks = 0
         self.detector: FailureDetector | None = None
         self.meter = Meter(self.num_samples, self.seed)
-        self._baselines: dict[str, Any] | None = None
+        self._saved: dict[str, Any] = {}
         self._initial_state: dict[str, Any] | None = None
 
     # ---- hooks
@@ -108,31 +109,44 @@ class Watchdog(pl.Callback):
             self.reset()
 
     def state_dict(self) -> dict[str, Any]:
-        """The baselines and the number of rollbacks, which a resumed run continues with."""
+        """The baselines, the measurements and the number of rollbacks, which a resumed run continues with."""
         if self.detector is None:
             return {}
         # the keys are part of the checkpoints' format
-        return {"levels": asdict(self.detector.history.baselines), "rollbacks": self.num_rollbacks}
+        return {
+            "levels": asdict(self.detector.history.baselines),
+            "rollbacks": self.num_rollbacks,
+            "detector": self.detector.state(),
+            "meter": self.meter.state(),
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the baselines and the number of rollbacks.
+        """Restore the state when training starts.
 
         Args:
             state_dict: what :meth:`state_dict` returned.
 
         Raises:
-            InputError: if they are damaged.
+            InputError: if it is damaged.
         """
-        self._baselines, self.num_rollbacks = asdict(Baselines(**state_dict["levels"])), state_dict["rollbacks"]
+        Baselines(**state_dict["levels"])
+        self._saved, self.num_rollbacks = state_dict, state_dict["rollbacks"]
         check_at_least(0, prefix="the checkpoint's ", rollbacks=self.num_rollbacks)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Record the weights before the first batch."""
+        """Restore the measurements of a resumed run; otherwise record the weights before the first batch."""
         is_dry_run = getattr(trainer, "fast_dev_run", False)
         if self.every_n_batches is None or is_dry_run or not isinstance(pl_module, TwoPlayers):
             return
-        self.detector = FailureDetector(self.every_n_batches, self._baselines)
-        self.detector.reset(*torch.stack(weight_norms(pl_module)).tolist())
+        self.detector = FailureDetector(self.every_n_batches, self._saved.get("levels"))
+        if {"detector", "meter"} <= self._saved.keys():
+            try:
+                self.detector.load_state(self._saved["detector"])
+                self.meter.load_state(self._saved["meter"])
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                raise InputError(f"the watchdog's state in the checkpoint is damaged: {error}") from None
+        else:
+            self.detector.reset(*torch.stack(weight_norms(pl_module)).tolist())
         if self.action == "rollback":
             self._initial_state = snapshot(trainer, pl_module)
 

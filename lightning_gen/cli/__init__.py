@@ -108,5 +108,8 @@ def filter_messages() -> None:
         ".*isinstance\\(treespec, LeafSpec\\).*",
         ".*no `validation_step`.*",
         "Detected call of `lr_scheduler.step",  # with n_critic > 1 the generator's first step comes later
+        ".*sync_dist=True.*",  # a value that is logged without it is the same on every rank
+        "Checkpoint directory .* exists and is not empty",  # of a resumed run
+        ".*callbacks used to create the checkpoint need to be provided",  # the options of a resumed run may change
     ):
         warnings.filterwarnings("ignore", message)

@@ -33,6 +33,10 @@ def check_resumable(path: Path, checkpoint: dict[str, Any], trainer: Any) -> Non
         if name not in checkpoint:
             raise InputError(f"{path} has no {name}: it was not saved by a run, which cannot go on from it")
     problem = difference(checkpoint["loops"], loop_states(trainer), "loops")
+    if problem is None:
+        loaders = checkpoint["loops"]["fit_loop"]["state_dict"].get("combined_loader", [])
+        if not isinstance(loaders, list) or not all(isinstance(state, dict) for state in loaders):
+            problem = "loops.fit_loop.state_dict.combined_loader is not a list of dictionaries"
     for callback in trainer.callbacks:
         saved = checkpoint["callbacks"].get(callback.state_key)
         if saved is not None and isinstance(callback, ModelCheckpoint) and set(saved) != set(callback.state_dict()):

@@ -32,6 +32,7 @@ from lightning_gen.cli.resuming import check_resumable, restoring
 from lightning_gen.cli.run_summary import print_run_summary
 from lightning_gen.cli.runs import create_run_folder, latest_run_folder, new_run_folder, run_folder_of
 from lightning_gen.cli.stopping import reached_time_limit, report, requeue_slurm_job
+from lightning_gen.cli.strategies import check_strategy
 from lightning_gen.data import ImageData
 from lightning_gen.errors import InputError
 from lightning_gen.loggers import RunCSVLogger, WandbRunLogger
@@ -47,8 +48,8 @@ CALLBACKS = {
     "interpolation": InterpolationStrip,
     "fidelity": Fidelity,
     "watchdog": Watchdog,
+    "best": BestCheckpoint,  # before the last, which stores the best score
     "last": LastCheckpoint,
-    "best": BestCheckpoint,
     "interruption": Interruption,
 }
 """The callbacks of every run, each under the name of its options."""
@@ -126,6 +127,7 @@ class TrainingCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Choose and create the run's folder, and find the checkpoint, before anything else is created."""
         config = self.config[self.subcommand]
+        check_strategy(config.trainer.strategy)
         check_has_inputs(config.model.class_path, config.data.inputs, config.data.name)
         if config.trainer.default_root_dir is not None:
             raise InputError("trainer.default_root_dir is the run's folder; choose it with --runs and --name")

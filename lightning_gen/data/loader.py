@@ -255,7 +255,17 @@ class BatchLoader:
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Resume at the saved batch if the next iteration is of the saved epoch; other epochs start at batch 0."""
+        """Resume at the saved batch if the next iteration is of the saved epoch; other epochs start at batch 0.
+
+        Args:
+            state_dict: what :meth:`state_dict` returned.
+
+        Raises:
+            InputError: if it has other entries.
+        """
+        position = [state_dict.get(name) for name in ("epoch", "batch")]
+        if "order" not in state_dict or not all(isinstance(number, int) and number >= 0 for number in position):
+            raise InputError("the checkpoint's position in the training data is damaged")
         if state_dict["order"] != self._order_state():
             rank_zero_warn(
                 "the images, the seed, the batch size or the number of processes differ from those of the "

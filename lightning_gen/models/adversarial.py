@@ -243,6 +243,21 @@ class AdversarialModule(GenerativeModule[Network]):
             parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
             nn.utils.clip_grad_norm_(parameters, self.clip)
 
+    def on_train_start(self) -> None:
+        """Move the terms of a resumed run to the device."""
+        super().on_train_start()
+        self.last_terms = {name: value.to(self.device) for name, value in self.last_terms.items()}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the newest terms, which a batch without a step of the generators or a penalty logs again."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["last_terms"] = {name: float(value) for name, value in self.last_terms.items()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore the newest terms."""
+        super().on_load_checkpoint(checkpoint)
+        self.last_terms = {name: torch.tensor(value) for name, value in checkpoint.get("last_terms", {}).items()}
+
     def schedulers(self) -> list[Any]:
         """The learning-rate schedulers; Lightning steps none under manual optimisation."""
         schedulers = self.lr_schedulers()

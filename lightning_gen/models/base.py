@@ -13,15 +13,15 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_gen.checks import check_above, check_at_least, check_fraction
-from lightning_gen.distributed import average_over_ranks, running_statistics
+from lightning_gen.distributed import average_over_ranks, gather_on_first_rank, running_statistics
 from lightning_gen.errors import InputError
 from lightning_gen.inference import eval_mode
-from lightning_gen.lightning_compat import scales_gradients
+from lightning_gen.lightning_compat import restore_loader, resume_exactly, scales_gradients, unwritten_row
 from lightning_gen.models.checkpoint_contents import check_optimizer
-from lightning_gen.models.compilation import check_compiler, compile_networks, eagerly
+from lightning_gen.models.compilation import compile_networks, eagerly
 from lightning_gen.models.ema import ImageEMA
 from lightning_gen.noise import mix_seed, seed_global
-from lightning_gen.types import Batch, ImageShape, Loss
+from lightning_gen.types import Batch, ImageShape, Loss, RowLogger
 
 Schedule = Literal["constant", "linear", "cosine", "step"]
 STEP_FRACTIONS = (0.125, 0.25, 0.5, 0.75)
@@ -57,6 +57,8 @@ class GenerativeModule(LightningModule, ABC, Generic[Network]):
     network: Network
     compile_training: bool = False
     """Whether the networks of training steps are compiled; set before the fit. It is no hyper-parameter."""
+    rank_buffers: tuple[str, ...] = ()
+    """Names of the buffers that each rank keeps for itself; checkpoints contain those of all ranks."""
 
     def __init__(
         self,
@@ -84,6 +86,7 @@ class GenerativeModule(LightningModule, ABC, Generic[Network]):
         self.ema_images_seen = 0
         self.noise_seed: int | None = None
         self.saved_optimizers: int | None = None
+        self._saved_log: dict[str, Any] | None = None
 
     # ---- the network object and its moving average
 
@@ -181,7 +184,7 @@ class GenerativeModule(LightningModule, ABC, Generic[Network]):
                 return 0.5 ** sum(progress >= fraction for fraction in STEP_FRACTIONS)
 
     def on_train_start(self) -> None:
-        """Reject options, and resumed states of optimizers, that torch would reject in the first step; compile.
+        """Reject what the first step would reject, compile networks, and resume the data and the loggers.
 
         Raises:
             InputError: if BatchNorm is to be synchronised on the CPU, an optimizer's state does not fit, or there is no
@@ -195,10 +198,14 @@ class GenerativeModule(LightningModule, ABC, Generic[Network]):
         if self.device.type == "cpu" and any(isinstance(module, nn.SyncBatchNorm) for module in self.modules()):
             raise InputError("trainer.sync_batchnorm needs an accelerator: torch synchronises no BatchNorm on the CPU")
         if self.compile_training:
-            check_compiler(self.device)
-            # gradients that are accumulated over steps would lie in memory that the next call of a graph overwrites
-            cuda_graphs = self.device.type == "cuda" and self.trainer.accumulate_grad_batches == 1
-            compile_networks(self.training_networks(), cuda_graphs)
+            compile_networks(self.training_networks(), self.device, self.trainer.accumulate_grad_batches)
+        restore_loader(self.trainer)
+        log, self._saved_log = self._saved_log, None
+        for logger in self.trainer.loggers:
+            if log is not None and isinstance(logger, RowLogger):
+                logger.rewind(log["rows"])
+                if log["row"]:
+                    logger.log_metrics(log["row"], step=log["step"])
 
     # ---- progress, noise, log
 
@@ -242,25 +249,38 @@ class GenerativeModule(LightningModule, ABC, Generic[Network]):
     # ---- checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the model's class and its progress, as plain values."""
+        """Add the model's class, its progress and what the loggers have written, as plain values."""
         checkpoint["model_class"] = f"{type(self).__module__}.{type(self).__qualname__}"
         checkpoint["progress"] = {name: getattr(self, name) for name in self.progress}
+        if self.rank_buffers:
+            own = {name: value.cpu() for name, value in self.named_buffers() if name in self.rank_buffers}
+            checkpoint["rank_buffers"] = gather_on_first_rank(own)
+        row, step = unwritten_row(self.trainer)
+        for logger in self.trainer.loggers:
+            if isinstance(logger, RowLogger):
+                checkpoint["log"] = {"rows": logger.num_rows, "row": row, "step": step}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the progress.
+        """Restore the progress and this rank's buffers, and let a trainer in ``fit`` continue at the next batch.
+
+        With more ranks than the checkpoint has, the others start with the buffers of the first.
 
         Args:
             checkpoint: the checkpoint's dictionary.
 
         Raises:
-            InputError: if the checkpoint has other entries than this class.
+            InputError: if the checkpoint's progress has other entries than this class.
         """
         progress = checkpoint["progress"]
-        self.saved_optimizers = len(checkpoint.get("optimizer_states", ()))
         if set(progress) != set(self.progress):
             raise InputError(f"the checkpoint's progress has {sorted(progress)}; it must have {sorted(self.progress)}")
         for name in self.progress:
             setattr(self, name, progress[name])
+        for buffers in checkpoint.get("rank_buffers", [])[self.global_rank : self.global_rank + 1]:
+            checkpoint["state_dict"].update({name: buffers[name] for name in self.rank_buffers})
+        self.saved_optimizers = len(checkpoint.get("optimizer_states", ()))
+        self._saved_log = checkpoint.get("log")
+        resume_exactly(self, checkpoint)
 
 
 class HeldOutLoss:

@@ -84,8 +84,11 @@ def load_model(path: Path) -> GenerativeModule[Any]:
     except Exception as error:  # the hyper-parameters are input: any value of any type
         raise InputError(f"{path} does not fit {model_class.__name__}: {error or type(error).__name__}") from error
     check_fit(path, checkpoint, model)
-    model.on_load_checkpoint(checkpoint)
-    model.load_state_dict(checkpoint["state_dict"])
+    try:
+        model.on_load_checkpoint(checkpoint)
+        model.load_state_dict(checkpoint["state_dict"])
+    except Exception as error:  # an entry is missing or has another form
+        raise InputError(f"{path} is damaged: {error or type(error).__name__}") from error
     return model.eval()
 
 

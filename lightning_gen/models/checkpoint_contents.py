@@ -136,6 +136,17 @@ def is_optimizer_state(value: Any) -> bool:
     )
 
 
+def is_numbers(value: Any) -> bool:
+    """Whether a value is a dictionary of numbers by name."""
+    return has_string_keys(value) and all(isinstance(item, int | float) for item in value.values())
+
+
+def is_log(value: Any) -> bool:
+    """Whether a value is the position of the loggers: the rows written, a row not yet written, and its step."""
+    is_complete = has_string_keys(value) and {"rows", "row", "step"} == value.keys()
+    return is_complete and is_count(value["rows"]) and is_count(value["step"]) and is_numbers(value["row"])
+
+
 def is_list_of(check: Check) -> Check:
     """A check that a value is a list whose items all pass a check."""
     return lambda value: isinstance(value, list) and all(check(item) for item in value)
@@ -152,6 +163,9 @@ ENTRIES: dict[str, tuple[Check, str]] = {
     "hyper_parameters": (has_string_keys, "a dictionary of plain values"),
     "datamodule_hyper_parameters": (has_string_keys, "a dictionary of plain values"),
     "progress": (is_progress, "a dictionary of counts"),
+    "last_terms": (is_numbers, "a dictionary of numbers"),
+    "rank_buffers": (is_list_of(is_state), "a list of dictionaries of tensors"),
+    "log": (is_log, "the position of the loggers"),
     "epoch": (is_count, "a count"),
     "global_step": (is_count, "a count"),
     "pytorch-lightning_version": (lambda value: isinstance(value, str), "a version"),

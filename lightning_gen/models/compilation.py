@@ -18,15 +18,23 @@ from lightning_gen.errors import InputError
 BACKEND = "inductor"
 
 
-def compile_networks(networks: Iterable[nn.Module], cuda_graphs: bool) -> None:
+def compile_networks(networks: Iterable[nn.Module], device: torch.device, steps_per_update: int = 1) -> None:
     """Compile networks and their direct parts, each where it has a forward, at their first call.
 
-    Compiled networks draw the random numbers of eager ones.
+    Compiled networks draw the random numbers of eager ones. On a GPU, calls are recorded as CUDA graphs
+    (``reduce-overhead``), unless gradients are accumulated over steps: they would lie in memory that the next call
+    of a graph overwrites.
 
     Args:
         networks: the networks.
-        cuda_graphs: whether calls are recorded as CUDA graphs (``reduce-overhead``).
+        device: their device.
+        steps_per_update: number of training steps whose gradients are accumulated.
+
+    Raises:
+        InputError: if there is no working compiler.
     """
+    check_compiler(device)
+    cuda_graphs = device.type == "cuda" and steps_per_update == 1
     options: dict[str, Any] = {"fallback_random": True, "triton.cudagraphs": cuda_graphs}
     for module in _with_parts(networks):
         if type(module).forward is not nn.Module.forward:

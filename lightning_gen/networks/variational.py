@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lightning_gen.distributed import average_over_ranks
+from lightning_gen.distributed import average_over_ranks, rank_and_world_size
 from lightning_gen.noise import randn
 from lightning_gen.types import Classes, Images, Labels, LogWeights, RandomSource
 
@@ -129,13 +129,17 @@ class VariationalAutoencoder(nn.Module):
 
     @torch.no_grad()
     def initialise_output(self, images: Images) -> None:
-        """Set the bias of the decoder's last layer to the mean image of a batch, so that latents need not encode it."""
+        """Set the bias of the decoder's last layer to the mean image of a batch, so that latents need not encode it.
+
+        Args:
+            images: this rank's images; the mean is over all ranks.
+        """
         decoder: Any = self.decoder
         bias: Tensor = decoder.layers[-1].bias
         mean = images.float().mean(0).reshape(len(bias), -1).mean(1)  # of each pixel, or of each channel
-        if self.likelihood == "bernoulli":
-            mean = ((mean + 1) / 2).logit(eps=0.5 / len(images))
         average_over_ranks([mean])
+        if self.likelihood == "bernoulli":
+            mean = ((mean + 1) / 2).logit(eps=0.5 / (len(images) * rank_and_world_size()[1]))
         bias.copy_(mean)
 
 

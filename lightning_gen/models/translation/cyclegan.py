@@ -93,8 +93,9 @@ class CycleGAN(TranslationGAN):
         self.input_discriminator = self.make_discriminator(input_channels)
         self.image_pool = ReplayPool(pool_size, self.image_shape)
         self.input_pool = ReplayPool(pool_size, self.input_shape)
-        pools = [name for name, _ in self.named_buffers() if name.startswith(("image_pool.", "input_pool."))]
-        exclude_from_broadcast(self, pools)
+        pools = (name for name, _ in self.named_buffers() if name.startswith(("image_pool.", "input_pool.")))
+        self.rank_buffers = tuple(pools) if pool_size else ()
+        exclude_from_broadcast(self, self.rank_buffers)
         self.save_hyperparameters()
 
     @property
