@@ -105,8 +105,9 @@ def main() -> None:
                             command, check=True, capture_output=True, text=True, env=surroundings | setting
                         )
                     rates[name].append(float(done.stdout))
+                    print(f"{task}, {busy} competing processes, {name}: {done.stdout.strip()[:6]}", flush=True)
             medians = {name: statistics.median(values) for name, values in rates.items()}
-            print(f"{task}, {busy} competing processes: ", end="")
+            print(f"medians of {task}, {busy} competing processes: ", end="")
             print(", ".join(f"{name} {value:.2f} steps/s" for name, value in medians.items()), flush=True)
 
 

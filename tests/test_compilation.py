@@ -39,7 +39,7 @@ def check_equal(make) -> None:
         partial(DCGAN, SHAPE, width=4, latent_dim=4, ema_half_life=100),
         partial(WGANGP, SHAPE, **gan_options),
         partial(UnrolledGAN, SHAPE, unrolled_steps=1, **gan_options),
-        partial(FlowMatching, SHAPE, width=8),
+        partial(FlowMatching, SHAPE, network="dit", width=16, depth=1, heads=2, patch=4),
     ],
     ids=["VAE", "DCGAN", "WGANGP", "UnrolledGAN", "FlowMatching"],
 )

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from pytorch_lightning import Callback
 from torch.optim import Adam
 
 from lightning_gen.callbacks import progress
 from lightning_gen.callbacks.progress import ProgressBar
+from lightning_gen.lightning_compat import skip_unused_hooks
 from lightning_gen.models import VAE, WGANGP
 from tests.helpers import loader, trainer
 
@@ -53,6 +55,29 @@ def test_resumed_moments_of_an_adam_that_is_not_fused_are_read():
     fused.load_state_dict(plain.state_dict())
     fused.step()
     assert {float(state["step"]) for state in fused.state.values()} == {2.0}
+
+
+class Recorder(Callback):
+    """Records the hooks that the trainer calls."""
+
+    def __init__(self) -> None:
+        self.called: list[str] = []
+
+    def on_train_batch_end(self, *args) -> None:
+        self.called.append("train_batch_end")
+
+    def on_train_epoch_end(self, *args) -> None:
+        self.called.append("train_epoch_end")
+
+
+def test_hooks_that_a_callback_defines_are_called_and_others_are_skipped():
+    recorder = Recorder()
+    run = trainer(callbacks=[recorder, ProgressBar()], enable_progress_bar=True)
+    skip_unused_hooks(run.callbacks)
+    assert recorder.on_train_batch_start is None
+    assert run.progress_bar_callback.on_validation_batch_start is not None
+    run.fit(vae(), loader(2), loader(1))
+    assert recorder.called == ["train_batch_end", "train_batch_end", "train_epoch_end"]
 
 
 @pytest.mark.parametrize(("seconds", "updates"), [(0.0, 6), (1e9, 1)])

@@ -35,6 +35,7 @@ from lightning_gen.cli.stopping import reached_time_limit, report, requeue_slurm
 from lightning_gen.cli.strategies import check_strategy
 from lightning_gen.data import ImageData
 from lightning_gen.errors import InputError
+from lightning_gen.lightning_compat import skip_unused_hooks
 from lightning_gen.loggers import RunCSVLogger, WandbRunLogger
 from lightning_gen.models.base import GenerativeModule
 from lightning_gen.models.checkpoint import check_fit, find_checkpoint, read_checkpoint
@@ -166,7 +167,9 @@ class TrainingCLI(LightningCLI):
                 RunCSVLogger(self.run_folder),
                 WandbRunLogger(self.run_folder, name=name, **config.wandb.as_dict()),
             ]
-        return super().instantiate_trainer(**kwargs)
+        trainer = super().instantiate_trainer(**kwargs)
+        skip_unused_hooks(trainer.callbacks)
+        return trainer
 
     def after_fit(self) -> None:
         """Print the summary of the run."""
