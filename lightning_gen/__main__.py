@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 
+import lightning_gen.openmp  # noqa: F401 (before torch)
 from lightning_gen.environment import check_environment
 from lightning_gen.errors import InputError
 

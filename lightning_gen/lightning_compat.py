@@ -3,10 +3,10 @@
 Overridden private methods of Lightning's command line are in ``cli/training.py``; uses of wandb are in ``loggers.py``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.core.optimizer import LightningOptimizer, do_nothing_closure
 from pytorch_lightning.loggers import WandbLogger
@@ -37,6 +37,39 @@ def exclude_from_broadcast(model: LightningModule, buffers: Sequence[str]) -> No
         buffers: names of its buffers that each rank keeps for itself.
     """
     vars(model)["_ddp_params_and_buffers_to_ignore"] = list(buffers)
+
+
+def scales_gradients(model: LightningModule) -> bool:
+    """Whether the trainer of a model scales its loss, which fp16 needs; False without a trainer.
+
+    Lightning 2.6, core/module.py: ``_trainer``, plugins/precision/amp.py: ``scaler``. Reason: ``trainer`` raises an
+    error without a trainer, and no public attribute says whether gradients are scaled.
+    """
+    return model._trainer is not None and getattr(model.trainer.precision_plugin, "scaler", None) is not None
+
+
+BATCH_HOOKS = tuple(
+    f"on_{name}"
+    for name in (
+        *("train_batch_start", "train_batch_end", "validation_batch_start", "validation_batch_end"),
+        *("before_zero_grad", "before_backward", "after_backward", "before_optimizer_step"),
+    )
+)
+
+
+def skip_unused_hooks(callbacks: Iterable[Callback]) -> None:
+    """Let the trainer skip those hooks of a batch that a callback does not define.
+
+    Lightning 2.6, trainer/call.py: ``_call_callback_hooks`` skips a hook that is not callable. Reason: it times each
+    call, and a run's callbacks, of which few have a hook of a batch, took a twelfth of the step of a small network.
+
+    Args:
+        callbacks: the trainer's callbacks; hooks that they do not define become None.
+    """
+    for callback in callbacks:
+        for name in BATCH_HOOKS:
+            if getattr(type(callback), name) is getattr(Callback, name):
+                setattr(callback, name, None)
 
 
 def logging_step(trainer: Trainer) -> int:

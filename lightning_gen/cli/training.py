@@ -13,7 +13,6 @@ import yaml
 from jsonargparse import ArgumentError
 from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning import LightningModule, Trainer
-from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 import lightning_gen.models
@@ -23,6 +22,7 @@ from lightning_gen.callbacks.fidelity import Fidelity
 from lightning_gen.callbacks.grids import ReconstructionGrid, SampleGrid
 from lightning_gen.callbacks.interpolation import InterpolationStrip
 from lightning_gen.callbacks.interruption import Interruption
+from lightning_gen.callbacks.progress import ProgressBar
 from lightning_gen.callbacks.translations import TranslationGrid
 from lightning_gen.callbacks.watchdog import Watchdog
 from lightning_gen.cli.boundary import option_errors
@@ -38,6 +38,7 @@ from lightning_gen.cli.stopping import reached_time_limit, report, requeue_slurm
 from lightning_gen.cli.strategies import check_strategy
 from lightning_gen.data import ImageData
 from lightning_gen.errors import InputError
+from lightning_gen.lightning_compat import skip_unused_hooks
 from lightning_gen.loggers import RunCSVLogger, WandbRunLogger
 from lightning_gen.models.base import GenerativeModule
 from lightning_gen.models.checkpoint import check_fit, find_checkpoint, read_checkpoint
@@ -60,6 +61,8 @@ CKPT_PATH_HELP = (
     "A checkpoint or a run's folder. fit resumes the run in its folder, from its last checkpoint, otherwise its best; "
     "validate and test load the best, otherwise the last. `last` is the newest run of this name."
 )
+
+COMPILE_HELP = "fit: compile the networks of training steps by torch.compile, with CUDA graphs on a GPU."
 
 
 class SaveConfig(SaveConfigCallback):
@@ -100,6 +103,7 @@ class TrainingCLI(LightningCLI):
         )
         parser.add_argument("--runs", type=str, default="runs", help="Folder of all runs: <runs>/<name>/<time>.")
         parser.add_argument("--ckpt_path", type=str | None, default=None, help=CKPT_PATH_HELP)
+        parser.add_argument("--compile", type=bool, default=False, help=COMPILE_HELP)
         for key, callback in CALLBACKS.items():
             parser.add_lightning_class_args(callback, key)
         parser.add_class_arguments(WandbRunLogger, "wandb", skip={"run_folder", "name"}, instantiate=False)
@@ -169,8 +173,9 @@ class TrainingCLI(LightningCLI):
                 wandb_logger = WandbRunLogger(self.run_folder, name=name, **config.wandb.as_dict())
             kwargs["logger"] = [RunCSVLogger(self.run_folder), wandb_logger]
         with option_errors("trainer"):
-            trainer = super().instantiate_trainer(**kwargs)
+            trainer: Any = super().instantiate_trainer(**kwargs)
         check_processes(trainer)
+        skip_unused_hooks(trainer.callbacks)
         return trainer
 
     def after_fit(self) -> None:
@@ -212,6 +217,7 @@ class TrainingCLI(LightningCLI):
                 check_resumable(Path(ckpt_path), checkpoint, self.trainer)
         if subcommand == "fit":
             set_classifier(self.model, self.datamodule)
+            self.model.compile_training = self.config[subcommand].compile
         if subcommand in ("validate", "test") and type(self.model).validation_step is LightningModule.validation_step:
             raise InputError(f"{type(self.model).__name__} has no validation loss; score it with evaluate.py")
         return kwargs | {"ckpt_path": ckpt_path, "weights_only": True}
@@ -266,7 +272,7 @@ def train(args: Sequence[str]) -> None:
         load_from_checkpoint_support=False,
         seed_everything_default=0,
         trainer_defaults={
-            "callbacks": [RichProgressBar(refresh_rate=5)],
+            "callbacks": [ProgressBar()],
             "enable_model_summary": False,
             "num_sanity_val_steps": 0,
             "log_every_n_steps": 10,

@@ -61,7 +61,7 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
 
 def decode_image(image: Image.Image, framing: Framing) -> UInt8[np.ndarray, "channels height width"]:
     """Decode an opened image and bring it to a format; Pillow raises here when the file is damaged."""
-    return _to_array(_crop_and_resize(_convert_mode(ImageOps.exif_transpose(image), framing.channels), framing))
+    return _to_array(_crop_and_resize(_convert_mode(_upright(image), framing.channels), framing))
 
 
 def decode_with_alpha(
@@ -76,13 +76,19 @@ def decode_with_alpha(
     Returns:
         The pixels as if all were opaque, and the alpha channel; None for an image without transparency.
     """
-    image = _round_to_8_bits(ImageOps.exif_transpose(image))
+    image = _round_to_8_bits(_upright(image))
     alpha = None
     if image.has_transparency_data:
         image = image.convert("RGBA")
         alpha = np.asarray(image.getchannel("A"))[None]
         image = image.convert("RGB")
     return _to_array(image.convert("L" if channels == 1 else "RGB")), alpha
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    image.load()  # some formats have their EXIF data behind the pixels
+    rotated = image.getexif().get(EXIF_ORIENTATION, 1) != 1
+    return ImageOps.exif_transpose(image) if rotated else image  # Pillow copies an upright image
 
 
 def _to_array(image: Image.Image) -> UInt8[np.ndarray, "channels height width"]:
@@ -101,7 +107,8 @@ def _convert_mode(image: Image.Image, channels: int) -> Image.Image:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("L" if channels == 1 else "RGB")
+    mode = "L" if channels == 1 else "RGB"
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _crop_and_resize(image: Image.Image, framing: Framing) -> Image.Image:
@@ -113,5 +120,6 @@ def _crop_and_resize(image: Image.Image, framing: Framing) -> Image.Image:
         return image.crop((-left, -top, size - left, size - top))  # pixels outside the image are black
     side = min(*image.size, framing.crop or max(image.size))
     left, top = (image.width - side) // 2, (image.height - side) // 2
-    image = image.crop((left, top, left + side, top + side))
+    if image.size != (side, side):
+        image = image.crop((left, top, left + side, top + side))
     return image if side == size else image.resize((size, size), Image.Resampling.BICUBIC)

@@ -19,7 +19,8 @@ from scipy.special import j1
 from torch import Tensor
 from torchvision.io import decode_jpeg, encode_jpeg
 
-from lightning_gen.data.sources import IndexArray, threaded_map
+from lightning_gen.data.parallel import threaded_map
+from lightning_gen.data.sources import IndexArray
 from lightning_gen.noise import mix_seed
 from lightning_gen.resize import pad_symmetric
 from lightning_gen.types import ImageSet, StoredImages

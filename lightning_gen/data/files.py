@@ -1,6 +1,8 @@
 """Folders and zip archives of image files, read through one interface."""
 
+import io
 import os
+import stat
 import zipfile
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -8,6 +10,8 @@ from typing import Any
 
 from lightning_gen.errors import InputError
 
+READ_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+"""Flags with which opening a pipe returns at once."""
 IMAGE_EXTENSIONS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"}
 
 
@@ -25,8 +29,8 @@ class Folder:
         names = []
         ancestors: dict[str, frozenset[tuple[int, int]]] = {}
         for folder, subfolders, files in os.walk(self.path, followlinks=True):
-            stat = Path(folder).stat()
-            identity = (stat.st_dev, stat.st_ino)
+            status = Path(folder).stat()
+            identity = (status.st_dev, status.st_ino)
             above = ancestors.pop(folder, frozenset())
             if identity in above:
                 subfolders.clear()
@@ -38,18 +42,23 @@ class Folder:
 
     def read(self, name: str) -> bytes:
         """Read a file; a ``ValueError`` is raised for a pipe or a device, whose content may never end."""
-        path = self.path / name
-        if path.exists() and not path.is_file():
-            raise ValueError("it is not a regular file")
-        return path.read_bytes()
+        descriptor = os.open(self._location(name), READ_FLAGS)
+        with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise ValueError("it is not a regular file")
+            return file.read()
 
     def signature(self, name: str) -> tuple[str, float]:
         """A string that changes whenever the file does, and the file's change time in seconds since the epoch."""
         try:
-            stat = (self.path / name).stat()
+            status = os.stat(self._location(name))  # noqa: PTH116
         except OSError:  # a broken link; decoding reports its name
             return "unreadable", 0.0
-        return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}", stat.st_ctime
+        return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}", status.st_ctime
+
+    def _location(self, name: str) -> str:
+        """The path of a file; pathlib takes as long to build it as a small file takes to be read."""
+        return f"{self.path}/{name}"
 
 
 class Zip:
@@ -64,7 +73,7 @@ class Zip:
 
     @cached_property
     def _archive(self) -> zipfile.ZipFile:
-        return zipfile.ZipFile(self.path)
+        return zipfile.ZipFile(_PositionalFile(self.path) if hasattr(os, "pread") else self.path)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path}  # an open file cannot be pickled; the archive is opened again on first use
@@ -81,6 +90,32 @@ class Zip:
         """Size and CRC of a file, and 0 in place of a change time, which a CRC does not need."""
         info = self._archive.getinfo(name)
         return f"{info.file_size} {info.CRC}", 0.0
+
+
+class _PositionalFile(io.FileIO):
+    """A file whose position is not that of its descriptor, which forked processes share."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._position = 0
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Set the position."""
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position}
+        self._position = offset + (start[whence] if whence in start else os.fstat(self.fileno()).st_size)
+        return self._position
+
+    def tell(self) -> int:
+        """The position."""
+        return self._position
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read from the position."""
+        if size is None or size < 0:
+            size = os.fstat(self.fileno()).st_size - self._position
+        data = os.pread(self.fileno(), size, self._position)
+        self._position += len(data)
+        return data
 
 
 FileTree = Folder | Zip

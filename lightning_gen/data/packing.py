@@ -21,12 +21,13 @@ import torch
 from filelock import FileLock
 from pytorch_lightning.utilities import rank_zero_warn
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 
 from lightning_gen.cache import atomic, cache_dir, check_writable
 from lightning_gen.data.binarize import binarize_static
 from lightning_gen.data.decode import Framing, decode_image
-from lightning_gen.data.sources import DAMAGE, IndexArray, Scan, Source, slug, threaded_map
+from lightning_gen.data.parallel import map_ranges
+from lightning_gen.data.sources import DAMAGE, IndexArray, Scan, Source, slug
 from lightning_gen.errors import InputError
 from lightning_gen.types import ImageShape, StoredImages
 
@@ -35,8 +36,8 @@ VERSION = 1
 BINARIZATION = 2
 """Version of the seeds of static binarisation, likewise."""
 WRITE_PERMISSIONS = 0o222
-MAX_CHUNK_BYTES = 2**25
-"""Maximum size of the decoded images that wait to be written."""
+MAX_RANGE_BYTES = 2**22
+"""Maximum size of decoded images that are sent from one process to another at once."""
 OnCorrupt = Literal["raise", "skip"]
 
 
@@ -195,23 +196,33 @@ def _write_array(
             f"{free / 1e9:.1f} GB left; free disk space, or set a smaller image_size"
         )
     skipped: list[int] = []
-    chunk = max(16, min(256, MAX_CHUNK_BYTES // (num_bytes // shape[0])))
-    images = threaded_map(lambda index: _decode(source, framing, index, on_corrupt), len(source), chunk)
-    console = Console(stderr=True)
-    quiet = not console.is_terminal
-    progress = track(images, f"decoding {source.name}", len(source), console=console, transient=True, disable=quiet)
-    with path.open("wb") as file:
+    num_at_once = max(1, min(256, MAX_RANGE_BYTES // (num_bytes // shape[0])))
+    parts = map_ranges(lambda part: _decode_range(source, framing, part, on_corrupt), len(source), num_at_once)
+    with path.open("wb") as file, _progress_bar() as progress:
+        task = progress.add_task(f"decoding {source.name}", total=len(source))
         _write_header(file, shape)
-        for index, image in enumerate(progress):
-            if image is None:
-                skipped.append(index)
-            else:
-                file.write(image.data)
+        for pixels, skipped_part, num in parts:
+            file.write(pixels)
+            skipped += skipped_part
+            progress.advance(task, num)
         if len(skipped) == len(source):
             raise InputError(f"none of the {len(source)} images of {source.name} can be decoded")
         file.seek(0)
         _write_header(file, (shape[0] - len(skipped), *shape[1:]))  # numpy pads headers, so it has the same length
     return skipped
+
+
+def _progress_bar() -> Progress:
+    """A bar in a terminal, nothing elsewhere."""
+    console = Console(stderr=True)
+    return Progress(console=console, transient=True, disable=not console.is_terminal)
+
+
+def _decode_range(source: Source, framing: Framing, part: range, on_corrupt: OnCorrupt) -> tuple[bytes, list[int], int]:
+    """The pixels of some images, the indices of those that cannot be decoded, and the number of both together."""
+    images = [_decode(source, framing, index, on_corrupt) for index in part]
+    skipped = [index for index, image in zip(part, images, strict=True) if image is None]
+    return b"".join(image.data for image in images if image is not None), skipped, len(part)
 
 
 def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:

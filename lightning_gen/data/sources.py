@@ -7,15 +7,12 @@ directory. The operating system updates the change time on every write; a progra
 """
 
 import json
-import os
 import re
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -25,13 +22,14 @@ from pytorch_lightning.utilities import rank_zero_warn
 from lightning_gen.cache import atomic
 from lightning_gen.data.decode import is_colour, open_image, upright_size
 from lightning_gen.data.files import FileTree
+from lightning_gen.data.jpeg import decode_small_jpeg, read_small_jpeg_header
+from lightning_gen.data.parallel import map_ranges
 
 CHANGE_TIME_RESOLUTION = 2
 """Seconds within which two writes to a file can have the same change time."""
 DAMAGE = (AttributeError, EOFError, KeyError, OSError, OverflowError, RecursionError, TypeError, ValueError)
 """What reading a damaged file of derived data may raise."""
 IndexArray = npt.NDArray[np.int64]
-T = TypeVar("T")
 
 
 class Scan(NamedTuple):
@@ -51,22 +49,6 @@ class Scan(NamedTuple):
 def slug(name: str) -> str:
     """Replace the characters that a file name should not contain by underscores."""
     return re.sub(r"[^\w.-]+", "_", name)
-
-
-def threaded_map(function: Callable[[int], T], num: int, chunk: int = 256) -> Iterator[T]:
-    """Apply a function to 0 ... num - 1 in threads, with a bounded number of pending results.
-
-    Args:
-        function: should release the interpreter's lock, as Pillow, zlib and hashlib do in their loops.
-        num: number of calls.
-        chunk: maximum number of pending calls.
-
-    Yields:
-        The results in order.
-    """
-    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
-        for start in range(0, num, chunk):
-            yield from pool.map(function, range(start, min(start + chunk, num)))
 
 
 @runtime_checkable
@@ -160,8 +142,9 @@ class FileSource:
         return replace(self, name=name, names=[self.names[index] for index in indices], labels=labels)
 
     def open(self, index: int) -> Image.Image:
-        """Open an image without decoding it."""
-        return open_image(self.tree.read(self.names[index]))
+        """Open an image; only a small JPEG file is also decoded."""
+        data = self.tree.read(self.names[index])
+        return decode_small_jpeg(data) or open_image(data)
 
     def location(self, index: int) -> str:
         """The image's path, for messages."""
@@ -175,11 +158,12 @@ class FileSource:
             return cached
         content, colour = _labels_hash(self.labels), False
         sizes: set[tuple[int, int]] = set()
-        for file_hash, has_colour, size in threaded_map(self._scan_file, len(self)):
-            content.update(file_hash)
+        for file_hashes, has_colour, some_sizes in map_ranges(self._scan_files, len(self)):
+            content.update(file_hashes)
             colour |= has_colour
-            if size is not None and len(sizes) < 2:
-                sizes.add(size)
+            for size in some_sizes:
+                if len(sizes) < 2:
+                    sizes.add(size)
         scan = Scan(content.hexdigest(), colour, sorted(map(list, sizes)))
         if time.time() - last_change > CHANGE_TIME_RESOLUTION:  # else a later write may not change the fingerprint
             with atomic(path) as temporary:
@@ -195,12 +179,19 @@ class FileSource:
             last_change = max(last_change, changed)
         return digest.hexdigest(), last_change
 
+    def _scan_files(self, indices: range) -> tuple[bytes, bool, list[tuple[int, int]]]:
+        """The hashes of some files, whether any has colour, and their different sizes in order."""
+        hashes, colours, sizes = zip(*map(self._scan_file, indices), strict=True)
+        return b"".join(hashes), any(colours), [size for size in dict.fromkeys(sizes) if size is not None]
+
     def _scan_file(self, index: int) -> tuple[bytes, bool, tuple[int, int] | None]:
         """Hash of a file, whether it has colour, and its (height, width), None for a file that cannot be opened."""
         file_hash = b"unreadable"
         try:
             data = self.tree.read(self.names[index])
             file_hash = blake2b(data, digest_size=16).digest()
+            if (header := read_small_jpeg_header(data)) is not None:
+                return file_hash, header.mode != "L", header.size[::-1]
             with open_image(data) as image:
                 return file_hash, is_colour(image), upright_size(image)
         except Exception:  # decoders raise many types; decoding reports the file's name

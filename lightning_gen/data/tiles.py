@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from lightning_gen.data.decode import upright_size
-from lightning_gen.data.sources import IndexArray, Scan, Source, threaded_map
+from lightning_gen.data.parallel import map_ranges
+from lightning_gen.data.sources import IndexArray, Scan, Source
 from lightning_gen.errors import InputError
 
 MAX_STEP = 0.75
@@ -137,4 +138,4 @@ def image_sizes(source: Source) -> list[tuple[int, int]]:
         except Exception as error:  # decoders raise many types
             raise InputError(f"{source.location(index)} cannot be opened ({error}); repair or remove it") from None
 
-    return list(threaded_map(size, len(source)))
+    return [pair for pairs in map_ranges(lambda part: list(map(size, part)), len(source)) for pair in pairs]

@@ -27,7 +27,7 @@ import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from pytorch_lightning.strategies import ParallelStrategy
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 from torch.utils import _pytree as pytree
 
 from lightning_gen.checks import check_above, check_at_least
@@ -35,6 +35,7 @@ from lightning_gen.distributed import average_over_ranks, running_statistics
 from lightning_gen.errors import InputError
 from lightning_gen.lightning_compat import exclude_from_global_step
 from lightning_gen.models.base import GenerativeModule, Network
+from lightning_gen.models.compilation import eagerly
 from lightning_gen.types import Batch, Loss
 
 
@@ -136,13 +137,17 @@ class AdversarialModule(GenerativeModule[Network]):
             terms: the terms of both losses, means over the batch, which are logged; terms may be added.
         """
 
+    def training_networks(self) -> Sequence[nn.Module]:
+        """The networks of both players."""
+        return [*self.generators(), *self.discriminators()]
+
     # ---- the optimizers and the step
 
     def configure_optimizers(self) -> Any:
         """One Adam for the generators and one for the discriminators, in this order."""
         return self.with_lr_schedule(
             *(
-                Adam([parameter for network in networks for parameter in network.parameters()], lr, self.betas)
+                self.adam([parameter for network in networks for parameter in network.parameters()], lr, self.betas)
                 for networks, lr in (
                     (self.generators(), self.generator_lr),
                     (self.discriminators(), self.discriminator_lr),
@@ -197,13 +202,13 @@ class AdversarialModule(GenerativeModule[Network]):
         def full_precision(value: Tensor) -> Tensor:
             return value.to(batch.images.dtype) if value.is_floating_point() else value
 
-        with torch.autocast(self.device.type, enabled=False):
+        with torch.autocast(self.device.type, enabled=False), eagerly(self.compile_training):
             penalty = self.discriminator_penalty(batch, pytree.tree_map(full_precision, fakes))
         return penalty and Loss(penalty.total * self.penalty_every, penalty.terms)
 
     def weighted_generator_penalty(self, batch: Batch) -> Loss | None:
         """As :meth:`weighted_penalty`, of the generators."""
-        with torch.autocast(self.device.type, enabled=False):
+        with torch.autocast(self.device.type, enabled=False), eagerly(self.compile_training):
             penalty = self.generator_penalty(batch)
         return penalty and Loss(penalty.total * self.generator_penalty_every, penalty.terms)
 

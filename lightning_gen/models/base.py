@@ -2,22 +2,23 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Generic, Literal, TypeVar, cast
 
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_gen.checks import check_above, check_at_least, check_fraction
 from lightning_gen.distributed import average_over_ranks, gather_on_first_rank, running_statistics
 from lightning_gen.errors import InputError
 from lightning_gen.inference import eval_mode
-from lightning_gen.lightning_compat import restore_loader, resume_exactly, unwritten_row
+from lightning_gen.lightning_compat import restore_loader, resume_exactly, scales_gradients, unwritten_row
 from lightning_gen.models.checkpoint_contents import check_optimizer
+from lightning_gen.models.compilation import compile_networks, eagerly
 from lightning_gen.models.construction import CheckedConstruction
 from lightning_gen.models.ema import ImageEMA
 from lightning_gen.noise import mix_seed, seed_global
@@ -55,6 +56,8 @@ class GenerativeModule(LightningModule, Generic[Network], metaclass=CheckedConst
     progress: ClassVar[tuple[str, ...]] = ("images_seen", "batches_seen", "ema_images_seen", "noise_seed")
     """The attributes that a checkpoint keeps and a resumed run restores, each an int or None."""
     network: Network
+    compile_training: bool = False
+    """Whether the networks of training steps are compiled; set before the fit. It is no hyper-parameter."""
     rank_buffers: tuple[str, ...] = ()
     """Names of the buffers that each rank keeps for itself; checkpoints contain those of all ranks."""
 
@@ -109,14 +112,33 @@ class GenerativeModule(LightningModule, Generic[Network], metaclass=CheckedConst
             The averaged network if there is one and ``use_ema`` is set, else the trained one.
         """
         network = self.network if self.ema is None or not self.use_ema else cast(Network, self.ema.module)
-        with eval_mode(network), torch.no_grad():
+        with eagerly(self.compile_training), eval_mode(network), torch.no_grad():
             yield network
+
+    def training_networks(self) -> Sequence[nn.Module]:
+        """The networks whose calls in training steps are compiled with ``compile_training``."""
+        return [self.network]
 
     # ---- optimisation
 
     @abstractmethod
     def configure_optimizers(self) -> Any:
         """The optimizers, passed through :meth:`with_lr_schedule`."""
+
+    def adam(self, parameters: Iterable[Any], lr: float, betas: tuple[float, float] = (0.9, 0.999)) -> Adam:
+        """An Adam that computes its step in one pass over the weights (``fused``), which takes a third of the time.
+
+        With fp16 it is not fused, because a fused Adam unscales the gradients after they are clipped.
+
+        Args:
+            parameters: parameters, or groups of parameters.
+            lr: learning rate.
+            betas: decays of the first and of the second moment.
+
+        Returns:
+            The optimizer.
+        """
+        return Adam(parameters, lr, betas, fused=not scales_gradients(self))
 
     def with_lr_schedule(self, *optimizers: Optimizer) -> Any:
         """Attach the model's learning-rate schedule, which counts training batches, to optimizers.
@@ -163,10 +185,11 @@ class GenerativeModule(LightningModule, Generic[Network], metaclass=CheckedConst
                 return 0.5 ** sum(progress >= fraction for fraction in STEP_FRACTIONS)
 
     def on_train_start(self) -> None:
-        """Reject options and states of optimizers that the first step would reject; resume the data and the loggers.
+        """Reject what the first step would reject, compile networks, and resume the data and the loggers.
 
         Raises:
-            InputError: if BatchNorm is to be synchronised on the CPU, or an optimizer's state does not fit.
+            InputError: if BatchNorm is to be synchronised on the CPU, an optimizer's state does not fit, or there is no
+                compiler.
         """
         optimizers = self.trainer.optimizers
         if self.saved_optimizers is not None and self.saved_optimizers != len(optimizers):
@@ -175,6 +198,8 @@ class GenerativeModule(LightningModule, Generic[Network], metaclass=CheckedConst
             check_optimizer(optimizer)
         if self.device.type == "cpu" and any(isinstance(module, nn.SyncBatchNorm) for module in self.modules()):
             raise InputError("trainer.sync_batchnorm needs an accelerator: torch synchronises no BatchNorm on the CPU")
+        if self.compile_training:
+            compile_networks(self.training_networks(), self.device, self.trainer.accumulate_grad_batches)
         restore_loader(self.trainer)
         log, self._saved_log = self._saved_log, None
         for logger in self.trainer.loggers:
@@ -277,7 +302,8 @@ class HeldOutLoss:
     def _log_held_out(self, prefix: str, batch: Batch, batch_idx: int) -> None:
         model = cast(GenerativeModule[nn.Module], self)
         seed_global(mix_seed("held out", model.global_rank, batch_idx), model.device)
-        model.log_terms(prefix, self.held_out_terms(batch), batch, sync_dist=True)
+        with eagerly(model.compile_training):
+            model.log_terms(prefix, self.held_out_terms(batch), batch, sync_dist=True)
 
 
 class DescentModule(HeldOutLoss, GenerativeModule[Network]):

@@ -3,7 +3,6 @@
 from typing import Any
 
 from torch import nn
-from torch.optim import Adam
 
 from lightning_gen.checks import check_at_least
 from lightning_gen.models.base import DescentModule, GenerativeModule
@@ -73,4 +72,4 @@ class DeterministicDescentModule(DeterministicModule, DescentModule[EncoderDecod
 
     def configure_optimizers(self) -> Any:
         """Adam."""
-        return self.with_lr_schedule(Adam(self.network.parameters(), self.lr))
+        return self.with_lr_schedule(self.adam(self.network.parameters(), self.lr))

@@ -15,7 +15,6 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.optim import Adam
 
 from lightning_gen.checks import check_above, check_at_least
 from lightning_gen.errors import InputError
@@ -80,7 +79,7 @@ class VariationalModule(LatentSampling, DescentModule[VariationalAutoencoder]):
 
     def configure_optimizers(self) -> Any:
         """Adam on all weights and, if it is learned, sigma."""
-        return self.with_lr_schedule(Adam(self.network.parameters(), self.lr))
+        return self.with_lr_schedule(self.adam(self.network.parameters(), self.lr))
 
     def training_loss(self, batch: Batch) -> Loss:
         """Before the first batch, initialise the decoder's output to the mean image."""

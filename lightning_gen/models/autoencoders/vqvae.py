@@ -13,7 +13,6 @@ once, and each term only affects its own networks because codes have no gradient
 from typing import Any, Literal
 
 from torch.nn import functional as F
-from torch.optim import Adam
 
 from lightning_gen.checks import check_at_least, check_fraction
 from lightning_gen.errors import InputError
@@ -97,7 +96,7 @@ class VQVAE(LatentSampling, DescentModule[VectorQuantisedAutoencoder]):
         encoder, decoder, prior = self.network.encoder, self.network.decoder, self.network.prior
         autoencoder = [*encoder.parameters(), *decoder.parameters()]
         groups: list[dict[str, Any]] = [{"params": autoencoder}, {"params": prior.parameters(), "lr": self.prior_lr}]
-        return self.with_lr_schedule(Adam(groups, self.lr))
+        return self.with_lr_schedule(self.adam(groups, self.lr))
 
     def loss(self, batch: Batch) -> Loss:
         """The reconstruction error, the commitment term and the prior's negative log-likelihood.

@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from torch.optim import Adam
-
 from lightning_gen.diffusion.denoiser import Denoiser
 from lightning_gen.diffusion.guidance import check_guidance, clipped
 from lightning_gen.diffusion.preconditioning import Preconditioning
@@ -118,7 +116,7 @@ class DenoisingModule(DescentModule[Denoiser]):
 
     def configure_optimizers(self) -> Any:
         """Adam."""
-        return self.with_lr_schedule(Adam(self.network.parameters(), self.lr))
+        return self.with_lr_schedule(self.adam(self.network.parameters(), self.lr))
 
     @abstractmethod
     def training_condition(self, batch: Batch) -> DenoiserCondition:

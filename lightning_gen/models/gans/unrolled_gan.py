@@ -1,5 +1,6 @@
 """The unrolled GAN (Metz et al. 2017, https://arxiv.org/abs/1611.02163)."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -45,6 +46,10 @@ class UnrolledGAN(LatentGAN):
         optimizers = configured[0] if isinstance(configured, tuple) else configured
         self.discriminator_optimizer = optimizers[1]
         return configured
+
+    def training_networks(self) -> Sequence[nn.Module]:
+        """The generator: unrolled steps differentiate the discriminator's gradient, which cannot be compiled."""
+        return self.generators()
 
     def generator_loss(self, batch: Batch, fakes: Images) -> Loss:
         """The generator's loss against the unrolled discriminator."""

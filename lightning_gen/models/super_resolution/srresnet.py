@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 from torch import nn
 from torch.nn import functional as F
-from torch.optim import Adam
 
 from lightning_gen.losses.image_quality import mse, psnr
 from lightning_gen.models.base import DescentModule
@@ -55,4 +54,4 @@ class SRResNet(SuperResolution, DescentModule[nn.Module]):
 
     def configure_optimizers(self) -> Any:
         """Adam."""
-        return self.with_lr_schedule(Adam(self.network.parameters(), self.lr, self.betas))
+        return self.with_lr_schedule(self.adam(self.network.parameters(), self.lr, self.betas))
