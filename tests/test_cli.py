@@ -418,4 +418,7 @@ def test_a_run_that_fails_before_it_writes_anything_leaves_no_folder(run, place,
     options = [f"--runs={place / 'none'}", f"--data.root={place / 'data'}", f"--ckpt_path={run}"]
     assert main(["validate", "--config", config, *TINY, *options]) == 2
     assert "VAE" in lines_of(capsys)
-    assert not [*(place / "none").glob("*/*")]
+    assert not [*(place / "none").iterdir()]
+    assert fit(place / "none", "--model.generator_lr=-1") == 2
+    assert "generator_lr" in lines_of(capsys)
+    assert not [*(place / "none" / "runs").iterdir()]

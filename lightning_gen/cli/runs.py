@@ -1,6 +1,7 @@
 """Run folders: ``<runs>/<name>/<time>/``."""
 
 import os
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path, PurePath
 
@@ -89,3 +90,10 @@ def create_run_folder(folder: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise InputError(f"cannot write {folder}: {error.strerror}; name another folder with --runs") from None
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Remove the folder of a run that failed before it wrote a file, and that of its name if it has no other run."""
+    with suppress(OSError):
+        folder.rmdir()
+        folder.parent.rmdir()

@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,13 @@ from lightning_gen.cli.parsing import model_error
 from lightning_gen.cli.perceptual import set_classifier
 from lightning_gen.cli.resuming import check_resumable, restoring
 from lightning_gen.cli.run_summary import print_run_summary
-from lightning_gen.cli.runs import create_run_folder, latest_run_folder, new_run_folder, run_folder_of
+from lightning_gen.cli.runs import (
+    create_run_folder,
+    latest_run_folder,
+    new_run_folder,
+    remove_if_empty,
+    run_folder_of,
+)
 from lightning_gen.cli.stopping import reached_time_limit, report, requeue_slurm_job
 from lightning_gen.cli.strategies import check_strategy
 from lightning_gen.data import ImageData
@@ -162,6 +167,14 @@ class TrainingCLI(LightningCLI):
         if not config.trainer.fast_dev_run and is_first_process():
             create_run_folder(self.run_folder)
 
+    def instantiate_classes(self) -> None:
+        """Create model, data and trainer; if one cannot be created, no empty folder of a run stays."""
+        try:
+            super().instantiate_classes()
+        except BaseException:
+            remove_if_empty(self.run_folder)
+            raise
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Create the trainer, with the CSV and W&B loggers unless the configuration names others."""
         config = self.config_init[self.subcommand]
@@ -233,8 +246,7 @@ class TrainingCLI(LightningCLI):
             for logger in self.trainer.loggers:
                 if isinstance(logger, WandbRunLogger):
                     logger.close()
-            with suppress(OSError):
-                self.run_folder.rmdir()  # removes the folder of a run that failed before it wrote a file
+            remove_if_empty(self.run_folder)
 
     def _exit(self, error: SystemExit) -> None:
         """Exit as shells report a process that a signal ended; a process that the launcher started exits with 0."""
