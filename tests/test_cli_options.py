@@ -45,6 +45,9 @@ def place(tmp_path_factory) -> Path:
         (["--ckpt_path=nowhere.ckpt"], ["nowhere.ckpt"]),
         (["--config=nowhere.yaml"], ["nowhere.yaml"]),
         (["--runs=/proc/nowhere"], ["/proc/nowhere"]),
+        (["--trainer.strategy=deepspeed_stage_2"], ["trainer.strategy is deepspeed_stage_2", "ddp"]),
+        (["--trainer.strategy=fsdp"], ["trainer.strategy is fsdp", "ddp"]),
+        (["--trainer.strategy=pytorch_lightning.strategies.FSDPStrategy"], ["FSDPStrategy", "ddp"]),
     ],
 )
 def test_bad_training_input_is_one_clear_line(options, words, place, capsys):

@@ -75,7 +75,7 @@ def test_a_job_of_two_nodes_ends_when_one_dies_and_resumes(tmp_path):
     for node in nodes:
         output, _ = node.communicate(timeout=300)
         assert node.returncode == 0, output
-    assert "Warning" not in output
+    assert not any(words in output for words in ("sync_dist", "is not empty", "callbacks used", "val_dataloader"))
     checkpoint = torch.load(last, weights_only=True)
     assert checkpoint["global_step"] == saved + 3
     assert [int(row["step"]) for row in rows_of(last.parent.parent) if row["loss/total"]] == list(range(saved + 3))

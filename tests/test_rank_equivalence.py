@@ -13,7 +13,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from lightning_gen.data import ImageData
-from lightning_gen.models import DDPM, EDM, R1GAN, SNGAN, VAE, VQVAE, WGANGP, CycleGAN, Pix2Pix, StyleGAN2
+from lightning_gen.models import EDM, R1GAN, SNGAN, VAE, VQVAE, WGANGP, CycleGAN, Pix2Pix, StyleGAN2
 from lightning_gen.models import base as models_base
 from lightning_gen.models.base import GenerativeModule
 from lightning_gen.networks.vq import VectorQuantiser
@@ -33,9 +33,13 @@ CASES: dict[str, tuple[type[GenerativeModule], dict[str, Any], dict[str, Any], d
         {},
         {"accumulate_grad_batches": 2, "gradient_clip_val": 0.1},
     ),
-    "codebook": (VQVAE, {"width": 4, "codebook_size": 8, "code_dim": 4, "revive_below": 0.0}, {}, {}),
+    "codebook": (
+        VQVAE,
+        {"width": 4, "codebook_size": 8, "code_dim": 4, "revive_below": 0.0, "prior_width": 4, "prior_layers": 1},
+        {},
+        {},
+    ),
     "diffusion": (EDM, {**UNET, "ema_half_life": 50.0, "warmup_images": 100}, {}, {"gradient_clip_val": 0.1}),
-    "discrete diffusion": (DDPM, {**UNET, "ema_half_life": 50.0}, {}, {}),
     "n_critic, penalty, parts": (
         WGANGP,
         {**DENSE, "n_critic": 3, "accumulate": 2, "clip": 0.1, "ema_half_life": 50.0},
