@@ -2,8 +2,7 @@
 
 import sys
 
-import lightning_gen.openmp  # noqa: F401 (before torch)
-from lightning_gen.cli import main
+from lightning_gen.__main__ import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from platformdirs import user_cache_path
 
@@ -13,6 +14,26 @@ from lightning_gen.errors import InputError
 def cache_dir() -> Path:
     """The user's cache folder: ``$LIGHTNING_GEN_CACHE``, default: the operating system's cache folder."""
     return Path(os.environ.get("LIGHTNING_GEN_CACHE") or user_cache_path("lightning_gen"))
+
+
+def check_writable(folder: Path) -> None:
+    """Create a folder of the cache unless it exists, and check that files can be written to it.
+
+    Args:
+        folder: the folder.
+
+    Raises:
+        InputError: if it cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"cannot write the cache {folder} ({error.strerror}); set LIGHTNING_GEN_CACHE to a folder that can be "
+            "written"
+        ) from None
 
 
 @contextmanager

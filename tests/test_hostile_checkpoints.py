@@ -3,6 +3,7 @@
 import hashlib
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -312,7 +313,8 @@ while True:
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["weights"].shape == (2**20,)
     remove_temporaries(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
-    elsewhere.rmdir()  # fails unless it is empty
+    assert not [path for path in elsewhere.rglob("*") if path.is_file()]
+    shutil.rmtree(elsewhere)
 
 
 def test_what_killed_processes_left_is_removed_at_the_next_start(tmp_path):

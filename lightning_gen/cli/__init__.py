@@ -10,15 +10,15 @@ import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from jsonargparse import ArgumentError
-from lightning_fabric.utilities.exceptions import MisconfigurationException
-
+from lightning_gen.cli.boundary import user_message
+from lightning_gen.cli.config_files import check_files, limit_yaml
 from lightning_gen.cli.inspecting import inspect
-from lightning_gen.cli.parsing import one_line, run_function
+from lightning_gen.cli.parsing import run_function
 from lightning_gen.cli.sampling import sample
 from lightning_gen.cli.scoring import evaluate
 from lightning_gen.cli.training import TrainingCLI, train
 from lightning_gen.cli.translating import translate
+from lightning_gen.environment import check_environment
 from lightning_gen.errors import InputError
 
 IMPORT_VARIABLE = "LIGHTNING_GEN_IMPORT"
@@ -46,8 +46,11 @@ def main(args: Sequence[str] | None = None) -> int:
         The exit code: 0, or 2 for invalid input.
     """
     filter_messages()
+    limit_yaml()
     command, *options = [*(sys.argv[1:] if args is None else args)] or ["--help"]
     try:
+        check_environment()
+        check_files(options, are_configs=command in TrainingCLI.subcommands())
         import_trusted_modules()
         if command in FUNCTIONS:
             run_function(FUNCTIONS[command], command, options)
@@ -59,12 +62,12 @@ def main(args: Sequence[str] | None = None) -> int:
             print("usage: python -m lightning_gen COMMAND [--help] ...\n\ncommands:")
             print(*(f"  {name:<10}{summary}" for name, summary in COMMANDS.items()), sep="\n")
         else:
-            raise InputError(f"there is no command {command!r}; the commands are {', '.join(COMMANDS)}")
-    except (InputError, MisconfigurationException, ArgumentError, ValueError) as error:
+            raise InputError(f"there is no command {command[:40]!r}; the commands are {', '.join(COMMANDS)}")
+    except Exception as error:
         message = user_message(error)
         if message is None:
             raise
-        print(f"error: {one_line(message)}", file=sys.stderr)
+        print(f"error: {message}", file=sys.stderr)
         return 2
     return 0
 
@@ -80,23 +83,6 @@ def import_trusted_modules() -> None:
             import_module(name)
         except ImportError as error:
             raise InputError(f"{IMPORT_VARIABLE} names {name}, which cannot be imported: {error}") from None
-
-
-def user_message(error: BaseException) -> str | None:
-    """The message of an error caused by invalid input.
-
-    Args:
-        error: an exception. The cause of one that the parser raised may be an :class:`InputError`.
-
-    Returns:
-        The message, or None for an error with another cause.
-    """
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, InputError):
-            return str(cause)
-        cause = cause.__cause__
-    return str(error) if isinstance(error, MisconfigurationException | ArgumentError) else None
 
 
 def filter_messages() -> None:

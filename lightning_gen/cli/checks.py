@@ -1,12 +1,19 @@
 """Checks of a model together with its data, which neither of them can make alone."""
 
+import os
 from pydoc import locate
+
+from pytorch_lightning import Trainer
+from pytorch_lightning.accelerators import CPUAccelerator
 
 from lightning_gen.data import ImageData
 from lightning_gen.data.datasets import find_dataset
 from lightning_gen.errors import InputError
 from lightning_gen.models.translator import ImageTranslation
 from lightning_gen.types import LikelihoodModel, Translator
+
+PROCESSES_PER_CORE = 8
+"""The largest number of processes per core of the CPU that train together."""
 
 
 def check_likelihood(model: object, data: ImageData) -> None:
@@ -62,3 +69,20 @@ def check_inputs(model: object, data: ImageData) -> None:
     elif data.input_shape is not None:
         remedy = "set data.name to folder" if data.inputs is None else "leave out data.inputs"
         raise InputError(f"{name} makes no images from images, and the data has inputs; {remedy}")
+
+
+def check_processes(trainer: Trainer) -> None:
+    """Check that there are not many more processes on the CPU than it has cores.
+
+    Args:
+        trainer: the Trainer.
+
+    Raises:
+        InputError: if there are more than ``PROCESSES_PER_CORE`` for each core.
+    """
+    cores = os.cpu_count() or 1
+    if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > PROCESSES_PER_CORE * cores:
+        raise InputError(
+            f"trainer.devices is {trainer.num_devices} processes, and this machine has {cores} cores; use at most "
+            f"{PROCESSES_PER_CORE * cores}"
+        )

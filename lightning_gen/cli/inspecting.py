@@ -9,6 +9,7 @@ from lightning_gen.checks import check_at_least
 from lightning_gen.cli.checkpoint_data import dataset_of
 from lightning_gen.cli.devices import resolve_device
 from lightning_gen.cli.generation import set_sampling
+from lightning_gen.cli.outputs import check_creatable
 from lightning_gen.cli.parsing import parse_options
 from lightning_gen.cli.runs import run_folder_of
 from lightning_gen.cli.truncating import TruncationOptions, set_truncation
@@ -120,6 +121,8 @@ def run_inspection(
     """
     check_at_least(0, prefix="--", seed=shared.seed)
     check_at_least(1, prefix="--", batch_size=shared.batch_size)
+    if shared.out is not None:
+        check_creatable(shared.out)
     checkpoint = find_checkpoint(shared.ckpt)
     data = dataset_of(checkpoint, shared.root)
     model = load_model(checkpoint).to(resolve_device(shared.device))

@@ -1,4 +1,4 @@
-"""Typed functions as commands, and a parser's error in one line."""
+"""Typed functions as commands, and the parser's errors about models."""
 
 import inspect
 import re
@@ -10,6 +10,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from jsonargparse import ArgumentParser
 
 import lightning_gen.models
+from lightning_gen.cli.limits import check_options
 
 MODEL_ERRORS = {
     r"Expected a dot import path string: (\S+)": r"there is no model \1",
@@ -80,6 +81,7 @@ def parse_options(
     lists = {f"--{argument}" for argument, kind in kinds.items() if is_list(kind)}
     switches = {f"--{argument}" for argument, kind in kinds.items() if kind is bool}
     options = parser.parse_args(join_values(args, lists, switches)).as_dict()
+    check_options(options)
     values = [group(**{field.name: options.pop(field.name) for field in fields(group)}) for group in groups]
     return values, options
 
@@ -118,25 +120,6 @@ def join_values(args: Sequence[str], lists: Collection[str], switches: Collectio
     return result
 
 
-def one_line(message: str) -> str:
-    """Reduce a message to one line: of the parser's nested report on a value, the innermost reason.
-
-    Args:
-        message: the message.
-
-    Returns:
-        One line.
-    """
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    keys = re.findall(r'Parser key "([^"]+)"', message)
-    for line in lines:
-        if "is not accepted" in line:
-            return f"{keys[0] if keys else 'configuration'}: {line}"
-        if len(keys) > 1 and line.startswith("Expected a") and "NoneType" not in line:
-            return f"{'.'.join(keys)}: {line}".replace("typing.", "").replace("<class '", "").replace("'>", "")
-    return re.sub(r"\s+", " ", message).strip()
-
-
 def model_error(message: str) -> str | None:
     """Explain an error about the class in ``--model``, ``--model.help`` or a configuration's ``model.class_path``.
 
@@ -150,6 +133,8 @@ def model_error(message: str) -> str | None:
     is_about_model = flat.startswith(('Parser key "model":', "--model.help:", "the following arguments are required:"))
     if not is_about_model or flat.count("Parser key") > 1 or "is not accepted" in flat:
         return None
+    if "object has no attribute 'keys'" in flat:
+        return "model.init_args must be a mapping of hyper-parameters"
     for pattern, reason in MODEL_ERRORS.items():
         match = re.search(pattern, flat)
         if match is not None:

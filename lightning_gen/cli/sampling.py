@@ -7,13 +7,16 @@ import torch
 from lightning_gen.checks import check_at_least
 from lightning_gen.cli.devices import resolve_device
 from lightning_gen.cli.generation import DEFAULT_SAMPLING, progress_bar, set_sampling
-from lightning_gen.cli.outputs import check_empty
+from lightning_gen.cli.outputs import check_empty, free_grid_path
 from lightning_gen.cli.truncating import NO_TRUNCATION, TruncationOptions, set_truncation
 from lightning_gen.errors import InputError
 from lightning_gen.images import grid, save_png, to_uint8
 from lightning_gen.models.checkpoint import find_checkpoint, load_model
 from lightning_gen.noise import image_generators
 from lightning_gen.types import ImageGenerator, SamplingOptions, Translator
+
+GRID_IMAGES = 1024
+"""The largest number of images in the grid."""
 
 
 def sample(
@@ -28,9 +31,11 @@ def sample(
     sampling: SamplingOptions = DEFAULT_SAMPLING,
     style_options: TruncationOptions = NO_TRUNCATION,
 ) -> None:
-    """Generate images from a checkpoint, and write them as PNG files and as one grid.
+    """Generate images from a checkpoint, and write them as PNG files, and a grid of them beside the folder.
 
-    Image i depends on the seed, i and its class label alone, not on the number of images or the batch size.
+    Image i depends on the seed, i and its class label alone, not on the number of images or the batch size. The folder
+    contains nothing but the images, so that evaluate --generated takes it; the grid of --out DIR, of the first 1,024
+    images, is DIR_grid.png.
 
     Args:
         ckpt: A checkpoint, or a run's folder (its best checkpoint, otherwise its last).
@@ -45,13 +50,15 @@ def sample(
         style_options: Options of style-based generators.
 
     Raises:
-        InputError: if an argument is invalid, the model does not support it, or the folder is not empty.
+        InputError: if an argument is invalid, the model does not support it, the folder is not empty, or the grid's
+            file exists.
     """
     check_at_least(0, prefix="--", seed=seed)
     if labels == []:
         raise InputError("--labels is empty; name the classes to generate, or leave it out")
     check_at_least(1, prefix="--", num=num, batch_size=batch_size)
     check_empty(out)
+    grid_path = free_grid_path(out)
     model = load_model(find_checkpoint(ckpt)).to(resolve_device(device))
     if isinstance(model, Translator) and not isinstance(model, ImageGenerator):
         raise InputError(f"{type(model).__name__} makes images from images, not from noise; use translate")
@@ -72,6 +79,7 @@ def sample(
             images = to_uint8(samples).cpu()
             for index, image in zip(indices, images, strict=True):
                 save_png(image, out / f"{index:06d}.png")
-            batches.append(images)
-    save_png(grid(torch.cat(batches)), out / "grid.png")
-    print(f"{num} images and grid.png in {out}")
+            if start < GRID_IMAGES:
+                batches.append(images)
+    save_png(grid(torch.cat(batches)[:GRID_IMAGES]), grid_path)
+    print(f"{num} images in {out}, and a grid of them in {grid_path}")

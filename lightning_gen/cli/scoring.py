@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from rich.console import Console
 
+from lightning_gen.cache import cache_dir, check_writable
 from lightning_gen.checks import check_at_least
 from lightning_gen.cli.devices import resolve_device
 from lightning_gen.cli.generation import DEFAULT_SAMPLING
+from lightning_gen.cli.outputs import check_creatable
 from lightning_gen.cli.runs import run_folder_of
 from lightning_gen.cli.scoring_folders import score_folder
 from lightning_gen.cli.scoring_models import score_checkpoint
@@ -130,6 +132,9 @@ def evaluate(
         draws=draws,
         scale=scale,
     )
+    if out is not None:
+        check_creatable(out)
+    check_writable(cache_dir())
     with processes(device) as (own_device, is_first):
         scoring = ScoringOptions(
             None if metrics is None else tuple(metrics),
@@ -228,11 +233,19 @@ def processes(device: str | None) -> Iterator[tuple[str, bool]]:
 
     Yields:
         This process's device, and whether it is the first process.
+
+    Raises:
+        InputError: if there are several processes, and torchrun did not start them.
     """
     kind = resolve_device(device)
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+    if int(os.environ.get("WORLD_SIZE") or 1) == 1:
         yield kind, True
         return
+    if missing := [name for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]:
+        raise InputError(
+            f"the environment variable WORLD_SIZE is {os.environ['WORLD_SIZE']} and {missing[0]} is not set; start "
+            "several processes with torchrun, or unset WORLD_SIZE"
+        )
     if kind == "cuda":
         kind = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(kind)

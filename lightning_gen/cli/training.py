@@ -16,6 +16,7 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 import lightning_gen.models
+from lightning_gen.cache import cache_dir, check_writable
 from lightning_gen.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from lightning_gen.callbacks.fidelity import Fidelity
 from lightning_gen.callbacks.grids import ReconstructionGrid, SampleGrid
@@ -24,8 +25,10 @@ from lightning_gen.callbacks.interruption import Interruption
 from lightning_gen.callbacks.progress import ProgressBar
 from lightning_gen.callbacks.translations import TranslationGrid
 from lightning_gen.callbacks.watchdog import Watchdog
+from lightning_gen.cli.boundary import option_errors
 from lightning_gen.cli.checkpoint_io import with_checkpoint_io
-from lightning_gen.cli.checks import check_has_inputs, check_inputs, check_likelihood
+from lightning_gen.cli.checks import check_has_inputs, check_inputs, check_likelihood, check_processes
+from lightning_gen.cli.limits import check_training_options
 from lightning_gen.cli.parsing import model_error
 from lightning_gen.cli.perceptual import set_classifier
 from lightning_gen.cli.resuming import check_resumable, restoring
@@ -124,6 +127,7 @@ class TrainingCLI(LightningCLI):
             if message is None:
                 raise
             raise InputError(message) from error
+        check_training_options(self.config[self.config.subcommand].as_dict())
 
     def before_instantiate_classes(self) -> None:
         """Choose and create the run's folder, and find the checkpoint, before anything else is created."""
@@ -135,6 +139,8 @@ class TrainingCLI(LightningCLI):
         config_files = [str(path) for path in config.get("config") or []]
         self.experiment = config.name or (Path(config_files[-1]).stem if config_files else "run")
         runs = Path(config.runs)
+        if config.fidelity.features is not None:
+            check_writable(cache_dir())
         if config.ckpt_path == "last":
             self.run_folder = latest_run_folder(runs, self.experiment)
             config.ckpt_path = str(self.run_folder / "checkpoints" / "last.ckpt")
@@ -163,11 +169,12 @@ class TrainingCLI(LightningCLI):
         kwargs["plugins"] = with_checkpoint_io(config.trainer.plugins)
         if config.trainer.logger is None or config.trainer.logger is True:
             name = f"{self.experiment}/{self.run_folder.name}"
-            kwargs["logger"] = [
-                RunCSVLogger(self.run_folder),
-                WandbRunLogger(self.run_folder, name=name, **config.wandb.as_dict()),
-            ]
-        trainer = super().instantiate_trainer(**kwargs)
+            with option_errors("wandb"):
+                wandb_logger = WandbRunLogger(self.run_folder, name=name, **config.wandb.as_dict())
+            kwargs["logger"] = [RunCSVLogger(self.run_folder), wandb_logger]
+        with option_errors("trainer"):
+            trainer: Any = super().instantiate_trainer(**kwargs)
+        check_processes(trainer)
         skip_unused_hooks(trainer.callbacks)
         return trainer
 

@@ -36,7 +36,7 @@ def read_celeba(options: ReadOptions) -> Splits:
     tree = open_tree(images)
     files = {name.rpartition("/")[2]: name for name in image_names(tree)}
     partition = images.with_name("list_eval_partition.txt")
-    splits = _read_partition(partition) if partition.exists() else _partition_by_number(files, images)
+    splits = _read_partition(partition) if partition.is_file() else _partition_by_number(files, images)
     missing = [name for names in splits.values() for name in names if name not in files]
     if missing:
         raise InputError(
@@ -57,8 +57,8 @@ def _read_partition(path: Path) -> dict[str, list[str]]:
     try:
         for line in path.read_text().splitlines():
             name, number = line.split()
-            splits[SPLITS[int(number)]].append(name)
-    except (ValueError, IndexError):
+            splits[SPLITS["012".index(number)]].append(name)
+    except (OSError, ValueError, IndexError):
         raise InputError(f"{path} is not a partition list; its lines should look like '000001.jpg 0'") from None
     return splits
 

@@ -12,6 +12,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
+"""The formats that are read, whatever a file's name is. Pillow would run other programs for some of its formats."""
 EXIF_ORIENTATION = 0x0112
 GREY_MODES = {"1", "L", "LA", "La", "I", "F"}
 
@@ -38,9 +40,9 @@ class Framing:
 def open_image(data: bytes) -> Image.Image:
     """Open the content of an image file; pixels are not decoded. A ``ValueError`` is raised for another file."""
     try:
-        return Image.open(io.BytesIO(data))
+        return Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:  # its message names an object in memory
-        raise ValueError("it is not an image") from None
+        raise ValueError(f"it is no image of the formats {', '.join(FORMATS)}") from None
 
 
 def is_colour(image: Image.Image) -> bool:

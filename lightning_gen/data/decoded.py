@@ -12,7 +12,7 @@ from lightning_gen.data.datasets import DatasetInfo
 from lightning_gen.data.decode import Framing
 from lightning_gen.data.domains import check_sizes
 from lightning_gen.data.inputs import Direction
-from lightning_gen.data.packing import OnCorrupt, PackedImages, derived_folder, pack, scan_source
+from lightning_gen.data.packing import OnCorrupt, PackedImages, derived_folder, folder_in_cache, pack, scan_source
 from lightning_gen.data.sources import IndexArray, Source
 from lightning_gen.data.splits import (
     SPLITS,
@@ -203,7 +203,9 @@ class DecodedDataset:
 
     @property
     def _cache_folder(self) -> Path:
-        return derived_folder(self.root.parent if self.info.root_is_dataset else self.root)
+        if self.info.root_is_dataset:
+            return derived_folder(self.root.parent)
+        return derived_folder(self.root) if self.info.files else folder_in_cache(self.info.name)
 
 
 def _map_sources(splits: Splits, function: Callable[[Source], Source]) -> Splits:

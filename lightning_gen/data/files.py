@@ -2,6 +2,7 @@
 
 import io
 import os
+import stat
 import zipfile
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -9,6 +10,8 @@ from typing import Any
 
 from lightning_gen.errors import InputError
 
+READ_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+"""Flags with which opening a pipe returns at once."""
 IMAGE_EXTENSIONS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"}
 
 
@@ -19,25 +22,39 @@ class Folder:
         self.path = path
 
     def names(self) -> list[str]:
-        """All files below the folder: relative paths with forward slashes."""
+        """All files below the folder: relative paths with forward slashes.
+
+        Links to folders are followed, but not those that lead back to a folder that contains them.
+        """
         names = []
-        for folder, _, files in os.walk(self.path, followlinks=True):
+        ancestors: dict[str, frozenset[tuple[int, int]]] = {}
+        for folder, subfolders, files in os.walk(self.path, followlinks=True):
+            status = Path(folder).stat()
+            identity = (status.st_dev, status.st_ino)
+            above = ancestors.pop(folder, frozenset())
+            if identity in above:
+                subfolders.clear()
+                continue
+            ancestors |= {str(Path(folder) / name): above | {identity} for name in subfolders}
             relative = Path(folder).relative_to(self.path)
             names += [(relative / file).as_posix() for file in files]
         return names
 
     def read(self, name: str) -> bytes:
-        """Read a file."""
-        with open(self._location(name), "rb", buffering=0) as file:  # noqa: PTH123
+        """Read a file; a ``ValueError`` is raised for a pipe or a device, whose content may never end."""
+        descriptor = os.open(self._location(name), READ_FLAGS)
+        with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise ValueError("it is not a regular file")
             return file.read()
 
     def signature(self, name: str) -> tuple[str, float]:
         """A string that changes whenever the file does, and the file's change time in seconds since the epoch."""
         try:
-            stat = os.stat(self._location(name))  # noqa: PTH116
+            status = os.stat(self._location(name))  # noqa: PTH116
         except OSError:  # a broken link; decoding reports its name
             return "unreadable", 0.0
-        return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}", stat.st_ctime
+        return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}", status.st_ctime
 
     def _location(self, name: str) -> str:
         """The path of a file; pathlib takes as long to build it as a small file takes to be read."""

@@ -1,6 +1,5 @@
 """The data module: from a dataset's name to batches in [-1, 1] on the device."""
 
-import os
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -25,8 +24,10 @@ from lightning_gen.data.splits import (
 )
 from lightning_gen.data.stacking import StackedImages
 from lightning_gen.data.views import derived_set, map_images
+from lightning_gen.environment import global_seed
 from lightning_gen.errors import InputError
 from lightning_gen.images import to_float
+from lightning_gen.memory import machine_memory
 from lightning_gen.noise import mix_seed
 from lightning_gen.types import Batch, Images, ImageSet, ImageShape, PairSet
 
@@ -186,7 +187,7 @@ class ImageData(LightningDataModule):
         self.load_size = load_size
         self.tile = tile
         self.rotate = rotate
-        self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
+        self.seed = global_seed() if seed is None else seed
         self._decoded = DecodedDataset(
             info,
             self.root,
@@ -407,8 +408,6 @@ def _choose_cache(num_bytes: int, device: torch.device, world_size: int) -> Cach
     """The fastest cache of which ``num_bytes`` take at most the permitted share."""
     if device.type == "cuda" and num_bytes <= DEVICE_MEMORY_SHARE * torch.cuda.mem_get_info(device)[0]:
         return "device"
-    if hasattr(os, "sysconf"):
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        if num_bytes * world_size <= MEMORY_SHARE * memory:
-            return "memory"
+    if num_bytes * world_size <= MEMORY_SHARE * machine_memory():
+        return "memory"
     return "disk"

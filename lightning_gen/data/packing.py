@@ -23,11 +23,11 @@ from pytorch_lightning.utilities import rank_zero_warn
 from rich.console import Console
 from rich.progress import Progress
 
-from lightning_gen.cache import atomic, cache_dir
+from lightning_gen.cache import atomic, cache_dir, check_writable
 from lightning_gen.data.binarize import binarize_static
 from lightning_gen.data.decode import Framing, decode_image
 from lightning_gen.data.parallel import map_ranges
-from lightning_gen.data.sources import IndexArray, Scan, Source, slug
+from lightning_gen.data.sources import DAMAGE, IndexArray, Scan, Source, slug
 from lightning_gen.errors import InputError
 from lightning_gen.types import ImageShape, StoredImages
 
@@ -82,27 +82,25 @@ class PackedImages:
 def derived_folder(path: Path) -> Path:
     """The folder for files derived from the data in ``path``: ``path/.lightning_gen``, or one in the user's cache.
 
-    The user's cache is used when ``path`` has no write permission, even for the superuser, who could write there. An
-    :class:`InputError` is raised when neither folder can be written.
+    The user's cache is used when ``path`` does not exist, and when it has no write permission, even for the superuser,
+    who could write there. An :class:`InputError` is raised when neither folder can be written.
     """
     beside_data = path / ".lightning_gen"
     try:
-        path.mkdir(parents=True, exist_ok=True)
         if path.stat().st_mode & WRITE_PERMISSIONS:
             beside_data.mkdir(exist_ok=True)
             with TemporaryFile(dir=beside_data):
                 return beside_data
     except OSError:
         pass
-    in_cache = cache_dir() / "data" / blake2b(str(path.resolve()).encode(), digest_size=8).hexdigest()
-    try:
-        in_cache.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"cannot write {path} or the cache {in_cache} ({error.strerror}); set LIGHTNING_GEN_CACHE to a folder that "
-            "can be written"
-        ) from None
-    return in_cache
+    return folder_in_cache(str(path.resolve()))
+
+
+def folder_in_cache(key: str) -> Path:
+    """A folder for derived files in the user's cache, one for each key; an unwritable cache is an InputError."""
+    folder = cache_dir() / "data" / blake2b(key.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+    check_writable(folder)
+    return folder
 
 
 def scan_source(source: Source, cache_folder: Path) -> Scan:
@@ -134,7 +132,7 @@ def pack(source: Source, scan: Scan, framing: Framing, cache_folder: Path, on_co
     metadata_path = path.with_suffix(".json")
     with _lock(source, cache_folder):
         _remove_unfinished_files(source, cache_folder)
-        skipped = _read_skipped(path, metadata_path)
+        skipped = _read_skipped(path, metadata_path, len(source), shape)
         if skipped is None:
             with atomic(path) as temporary:
                 skipped = _write_array(source, framing, (len(source), *shape), temporary, on_corrupt)
@@ -156,13 +154,24 @@ def _lock(source: Source, cache_folder: Path) -> FileLock:
     return FileLock(cache_folder / f".{slug(source.name)}.lock")
 
 
-def _read_skipped(path: Path, metadata_path: Path) -> list[int] | None:
-    """The indices omitted from an array; None when the array does not exist or is truncated."""
-    try:
-        np.load(path, mmap_mode="r")
-        return json.loads(metadata_path.read_text())["skipped"]
-    except (OSError, ValueError, EOFError):
+def _read_skipped(path: Path, metadata_path: Path, num: int, shape: tuple[int, ...]) -> list[int] | None:
+    """The indices omitted from an array; None when the array does not exist, and with a warning when it is damaged."""
+    if not (path.exists() and metadata_path.exists()):
         return None
+    try:
+        if not (path.is_file() and metadata_path.is_file()):
+            raise ValueError("it is not a regular file")
+        array = np.load(path, mmap_mode="r")
+        skipped = json.loads(metadata_path.read_text())["skipped"]
+        indices = np.array(skipped, dtype=np.int64)
+        if array.dtype != np.uint8 or array.shape != (num - len(skipped), *shape):
+            raise ValueError(f"it is an array of {array.dtype} {array.shape}")
+        if indices.ndim != 1 or not np.isin(indices, np.arange(num)).all() or len(np.unique(indices)) != len(indices):
+            raise ValueError("its list of omitted images is invalid")
+    except DAMAGE as error:
+        rank_zero_warn(f"{path} is damaged ({error}) and is written again")
+        return None
+    return skipped
 
 
 def _remove_unfinished_files(source: Source, cache_folder: Path) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torchvision.datasets import CIFAR10, MNIST
@@ -46,10 +47,31 @@ def read_torchvision(options: ReadOptions, *, name: str, dataset: Callable[..., 
     for split in ("train", "test"):
         try:
             data = dataset(root, train=split == "train")
+            images, labels = np.asarray(data.data), np.asarray(data.targets, dtype=np.int64)
+            check_arrays(images, labels, len(data.classes))
         except Exception as error:  # torchvision's parsers raise many types for truncated files
             raise InputError(f"{name} is missing or damaged under {root} ({error}); {options.missing_help}") from None
-        sources.append(ArraySource(f"{name}/{split}", np.asarray(data.data), np.asarray(data.targets, dtype=np.int64)))
+        sources.append(ArraySource(f"{name}/{split}", images, labels))
     return train_test_splits(*sources)
+
+
+def check_arrays(images: npt.NDArray[np.generic], labels: npt.NDArray[np.int64], num_classes: int) -> None:
+    """Check the arrays of a dataset, whose files torchvision reads without comparing them.
+
+    Args:
+        images: images.
+        labels: the class of each image.
+        num_classes: number of classes.
+
+    Raises:
+        ValueError: for images that are not 8-bit grey or RGB images, another number of labels, and other labels.
+    """
+    if images.dtype != np.uint8 or not (images.ndim == 3 or (images.ndim == 4 and images.shape[3] == 3)):
+        raise ValueError(f"its images are an array of {images.dtype} {images.shape}")
+    if labels.shape != images.shape[:1] or not len(labels):
+        raise ValueError(f"it has {len(images):,} images and {labels.size:,} labels")
+    if not 0 <= labels.min() <= labels.max() < num_classes:
+        raise ValueError(f"its labels are {labels.min()} to {labels.max()}, and it has {num_classes} classes")
 
 
 def download(name: str, fetch: Callable[[], object], options: ReadOptions) -> None:

@@ -17,6 +17,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from pytorch_lightning.utilities import rank_zero_warn
 
 from lightning_gen.cache import atomic
 from lightning_gen.data.decode import is_colour, open_image, upright_size
@@ -26,6 +27,8 @@ from lightning_gen.data.parallel import map_ranges
 
 CHANGE_TIME_RESOLUTION = 2
 """Seconds within which two writes to a file can have the same change time."""
+DAMAGE = (AttributeError, EOFError, KeyError, OSError, OverflowError, RecursionError, TypeError, ValueError)
+"""What reading a damaged file of derived data may raise."""
 IndexArray = npt.NDArray[np.int64]
 
 
@@ -151,10 +154,8 @@ class FileSource:
         """Scan the images, or read the cached scan when no file has changed since."""
         fingerprint, last_change = self._fingerprint()
         path = cache_folder / f"{slug(self.name)}.scan.json"
-        if path.exists():
-            cached = json.loads(path.read_text())
-            if cached.pop("fingerprint") == fingerprint:
-                return Scan(**cached)
+        if (cached := _read_scan(path, fingerprint)) is not None:
+            return cached
         content, colour = _labels_hash(self.labels), False
         sizes: set[tuple[int, int]] = set()
         for file_hashes, has_colour, some_sizes in map_ranges(self._scan_files, len(self)):
@@ -195,6 +196,26 @@ class FileSource:
                 return file_hash, is_colour(image), upright_size(image)
         except Exception:  # decoders raise many types; decoding reports the file's name
             return file_hash, False, None
+
+
+def _read_scan(path: Path, fingerprint: str) -> Scan | None:
+    """A cached scan; None when there is none or the files have changed, and with a warning when it is damaged."""
+    if not path.exists():
+        return None
+    try:
+        if not path.is_file():
+            raise ValueError("it is not a regular file")
+        cached = json.loads(path.read_text())
+        if cached.pop("fingerprint") != fingerprint:
+            return None
+        scan = Scan(**cached)
+        sizes = np.array(scan.sizes, dtype=np.int64).reshape(-1, 2)
+        if not (isinstance(scan.content, str) and isinstance(scan.colour, bool) and len(sizes) <= 2):
+            raise ValueError("its values have other types")
+    except DAMAGE as error:
+        rank_zero_warn(f"{path} is damaged ({error}) and is written again")
+        return None
+    return scan._replace(sizes=sizes.tolist())
 
 
 def _labels_hash(labels: IndexArray | None) -> "blake2b":

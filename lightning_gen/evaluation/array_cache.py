@@ -8,9 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from pytorch_lightning.utilities import rank_zero_warn
 
 from lightning_gen.cache import atomic, cache_dir
 
+DAMAGE = (AttributeError, EOFError, KeyError, OSError, OverflowError, TypeError, ValueError)
+"""What NumPy may raise for a damaged file."""
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 
@@ -28,11 +31,16 @@ def cache_path(kind: str, *parts: str) -> Path:
 
 
 def read_arrays(path: Path) -> Arrays | None:
-    """Read a cache file; None when it is missing or damaged."""
+    """Read a cache file; None when it is missing, and with a warning when it is damaged."""
+    if not path.exists():
+        return None
     try:
+        if not path.is_file():
+            raise ValueError("it is not a regular file")
         with np.load(path, allow_pickle=False) as file:
             return dict(file)
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error):
+    except (*DAMAGE, zipfile.BadZipFile, zlib.error) as error:
+        rank_zero_warn(f"{path} is damaged ({error}) and is computed again")
         return None
 
 
@@ -50,9 +58,21 @@ def write_arrays(path: Path, arrays: Arrays) -> None:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
-def cached(path: Path, make: Callable[[], Arrays]) -> Arrays:
-    """Read a cache file; when it is missing or damaged, compute its arrays with ``make`` and write them."""
+def cached(path: Path, make: Callable[[], Arrays], valid: Callable[[Arrays], bool]) -> Arrays:
+    """Read a cache file, or compute its arrays with ``make`` and write them.
+
+    Args:
+        path: the file.
+        make: computes the arrays, when the file is missing or damaged.
+        valid: whether arrays that were read are those that ``make`` gives; others are computed again, with a warning.
+
+    Returns:
+        The arrays by name.
+    """
     arrays = read_arrays(path)
+    if arrays is not None and not valid(arrays):
+        rank_zero_warn(f"{path} is damaged (its arrays have other names or shapes) and is computed again")
+        arrays = None
     if arrays is None:
         arrays = make()
         write_arrays(path, arrays)

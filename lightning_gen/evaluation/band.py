@@ -16,7 +16,7 @@ new images: compare both with the held-out images, whose score is a single value
 unbiased, 0 in expectation for new images, and has no band.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -119,6 +119,7 @@ def reference_bands(
         values = cached(
             cache_path("bands", *key),
             lambda: compute_band(metric, extractor, real, num, metric_draws),  # noqa: B023
+            lambda arrays: is_band(arrays, metric.scores, metric_draws),  # noqa: B023
         )
         for score, direction in metric.scores.items():
             if direction is None:
@@ -133,6 +134,16 @@ def reference_bands(
                 0 if held_out_score is None else int(values["held_out_images"]),
             )
     return bands
+
+
+def is_band(arrays: Arrays, scores: Iterable[str], draws: int) -> bool:
+    """Whether arrays from the cache are the result of :func:`compute_band` for scores, and a number of draws."""
+    shapes = {name: array.shape for name, array in arrays.items()}
+    expected: dict[str, tuple[int, ...]] = dict.fromkeys(scores, (draws,))
+    held_out = dict.fromkeys([*(f"held_out/{name}" for name in expected), "held_out_images"], ())
+    return shapes in (expected, expected | held_out) and all(
+        np.issubdtype(array.dtype, np.number) for array in arrays.values()
+    )
 
 
 def compute_band(metric: Metric[FeatureInputs], extractor: Extractor, real: RealImages, num: int, draws: int) -> Arrays:

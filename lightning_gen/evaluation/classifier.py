@@ -169,7 +169,24 @@ def trained_classifier(train: ImageSet, test: ImageSet) -> Arrays:
     """
     if train[:1].shape != test[:1].shape:
         raise InputError(f"images of {train.name} and {test.name} have different shapes")
-    return cached(classifier_path(train, test), lambda: fit(train, test))
+    path = classifier_path(train, test)
+    shape, classes = tuple(train[:1].shape[1:]), int(np.asarray(train.labels).max()) + 1
+    return cached(path, lambda: fit(train, test), lambda arrays: is_classifier(arrays, shape, classes))
+
+
+def is_classifier(arrays: Arrays, image_shape: tuple[int, ...], num_classes: int) -> bool:
+    """Whether arrays from the cache are the result of :func:`fit` for images of a shape, and a number of classes."""
+    with torch.device("meta"):
+        shapes = {
+            name: tuple(value.shape)
+            for name, value in ClassifierNetwork(image_shape[0], num_classes).state_dict().items()
+        }
+    shapes |= {"accuracy": (), "image_shape": (3,)}
+    return (
+        {name: array.shape for name, array in arrays.items()} == shapes
+        and all(np.issubdtype(array.dtype, np.number) and np.isfinite(array).all() for array in arrays.values())
+        and tuple(arrays["image_shape"].tolist()) == image_shape
+    )
 
 
 def classifier_path(train: ImageSet, test: ImageSet) -> Path:

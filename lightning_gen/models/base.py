@@ -1,7 +1,7 @@
 """Base classes of all models: the network object and its EMA, progress in images, reproducible noise, checkpoints."""
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Generic, Literal, TypeVar, cast
@@ -19,6 +19,7 @@ from lightning_gen.inference import eval_mode
 from lightning_gen.lightning_compat import restore_loader, resume_exactly, scales_gradients, unwritten_row
 from lightning_gen.models.checkpoint_contents import check_optimizer
 from lightning_gen.models.compilation import compile_networks, eagerly
+from lightning_gen.models.construction import CheckedConstruction
 from lightning_gen.models.ema import ImageEMA
 from lightning_gen.noise import mix_seed, seed_global
 from lightning_gen.types import Batch, ImageShape, Loss, RowLogger
@@ -30,7 +31,7 @@ STEP_FRACTIONS = (0.125, 0.25, 0.5, 0.75)
 Network = TypeVar("Network", bound=nn.Module)
 
 
-class GenerativeModule(LightningModule, ABC, Generic[Network]):
+class GenerativeModule(LightningModule, Generic[Network], metaclass=CheckedConstruction):
     """Base class of all models.
 
     A model owns one network object, ``network``: a plain ``nn.Module`` that implements the model's mathematics and
