@@ -17,8 +17,10 @@ step that the data path alone takes. Rows that do not fit into the time limit ar
 
 import argparse
 import json
+import logging
 import time
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import cycle
 from pathlib import Path
@@ -77,7 +79,7 @@ TINY = (
     Network("DCGAN, 32", DCGAN, 32, 8, {"width": 4}),
     Network("DCGAN, 64", DCGAN, 64, 8, {"width": 4}),
     Network("SNGAN, 32", SNGAN, 32, 8, {"width": 4}),
-    Network("StyleGAN2, 16", StyleGAN2, 16, 8, {"width": 4, "latent_dim": 8, "max_width": 8}),
+    Network("StyleGAN2, 16", StyleGAN2, 16, 8, {"channel_base": 64, "channel_max": 8, "latent_dim": 8, "style_dim": 8}),
     Network("UNet, 16", FlowMatching, 16, 8, {"width": 8}),
     Network("DiT, 16", FlowMatching, 16, 8, {"network": "dit", "width": 16, "depth": 2, "heads": 2, "patch": 4}),
 )
@@ -244,7 +246,9 @@ def data_seconds(data: ImageData, device: torch.device, seconds: float) -> float
     return 1 / clock.rate
 
 
-def measure(networks: tuple[Network, ...], device: torch.device, seconds: float, deadline: float) -> Iterator[Row]:
+def measure(
+    networks: tuple[Network, ...], ways: Sequence[Way], device: torch.device, seconds: float, deadline: float
+) -> Iterator[Row]:
     """Measure all rows that fit into the time."""
     for network in networks:
         data = ImageData("digits", image_size=network.size, channels=3, batch_size=network.batch)
@@ -252,7 +256,7 @@ def measure(networks: tuple[Network, ...], device: torch.device, seconds: float,
         loading = data_seconds(data, device, seconds / 4)
         bare = bare_loop(network, data, device, seconds)
         yield Row(network.name, "bare", bare.rate * network.batch, 1.0, bare.memory_mib, None)
-        for way in WAYS:
+        for way in ways:
             if time.perf_counter() > deadline:
                 print(f"no time for {network.name}: {way.name}")
                 continue
@@ -275,6 +279,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="duration of a measurement")
     parser.add_argument("--minutes", type=float, default=7.5, help="time limit")
     parser.add_argument("--only", nargs="+", help="beginnings of the networks' names")
+    parser.add_argument("--eager", action="store_true", help="leave torch.compile out")
     parser.add_argument("--tiny", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if not torch.cuda.is_available() and not options.tiny:
@@ -282,6 +287,8 @@ def main() -> None:
         return
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_float32_matmul_precision("high")
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
     networks = tuple(
         network
         for network in (TINY if options.tiny else NETWORKS)
@@ -289,7 +296,8 @@ def main() -> None:
     )
     name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
     rows: list[Row] = []
-    for row in measure(networks, device, options.seconds, time.perf_counter() + 60 * options.minutes):
+    ways = [way for way in WAYS if not (options.eager and way.compiled)]
+    for row in measure(networks, ways, device, options.seconds, time.perf_counter() + 60 * options.minutes):
         rows.append(row)
         print(row, flush=True)
         if options.out:
@@ -302,7 +310,7 @@ def main() -> None:
         first = "" if row.first_step_seconds is None else f"{row.first_step_seconds:.1f}"
         numbers = f"{row.images_per_second:,.0f}", f"{row.ratio:.2f}", f"{row.memory_mib:,.0f}"
         table.add_row(row.network, row.way, *numbers, share, first)
-    Console().print(table)
+    Console(width=120).print(table)
 
 
 if __name__ == "__main__":

@@ -57,6 +57,21 @@ def test_a_short_job_starts_no_workers(monkeypatch):
     assert set(map_ranges(lambda _: os.getpid(), 50, 5)) == {os.getpid()}
 
 
+def test_a_daemonic_process_starts_no_workers(monkeypatch):
+    monkeypatch.setattr(parallel, "MIN_SECONDS", 0.0)
+    [pids] = parallel.DataLoader(Pids(), batch_size=None, num_workers=1, multiprocessing_context="fork")
+    assert len(pids) == 1
+    assert os.getpid() not in pids
+
+
+class Pids(parallel.Dataset):
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> set[int]:
+        return set(map_ranges(lambda _: os.getpid(), 50, 5))
+
+
 def test_invalid_input_is_reported_from_workers(workers):
     def call(part: range) -> int:
         if 60 in part:

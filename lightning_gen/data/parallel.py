@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import current_process
 from typing import Generic, TypeVar
 
 import torch
@@ -88,7 +89,9 @@ def map_ranges(function: Callable[[range], T], num: int, max_range: int = 256) -
 
 
 def num_workers() -> int:
-    """The number of cores that this process may use, at most ``MAX_WORKERS``."""
+    """The number of cores that this process may use, at most ``MAX_WORKERS``; 1 in a process that may start none."""
+    if current_process().daemon:
+        return 1
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     return min(MAX_WORKERS, cores)
 
