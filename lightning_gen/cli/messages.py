@@ -102,5 +102,5 @@ def clip(text: str, length: int = MAX_LENGTH) -> str:
 
 
 def clip_words(text: str, length: int = 100) -> str:
-    """Shorten each word, such as a path, whose length no one typed on purpose."""
-    return re.sub(rf"\S{{{3 * length},}}", lambda match: f"{match.group(0)[: length - 4]} ...", text)
+    """Shorten each word of more than twice a number of characters, such as a path, to that number."""
+    return re.sub(rf"\S{{{2 * length},}}", lambda match: f"{match.group(0)[: length - 4]} ...", text)
