@@ -259,7 +259,7 @@ def options_of(command: str) -> list[str]:
 
 
 FAST = settings(
-    max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None
+    max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None
 )
 
 
@@ -293,8 +293,8 @@ def _stderr(function: Callable[[], int]) -> str:
 
 
 @pytest.fixture(scope="module")
-def training() -> TrainingCLI:
-    """The command line of training, whose parser takes long to build, before it has created anything."""
+def training() -> tuple[TrainingCLI, list[str]]:
+    """The command line of training, whose parser takes long to build, and the names of its options."""
 
     class StopError(Exception):
         pass
@@ -309,7 +309,8 @@ def training() -> TrainingCLI:
     with pytest.MonkeyPatch.context() as patch, contextlib.suppress(StopError):
         patch.setattr("lightning_gen.cli.training.TrainingCLI", Stopped)
         main(["fit", "--config", str(DIGITS)])
-    return stopped[0]
+    [cli] = stopped
+    return cli, sorted({*flatten(cli.config.as_dict()["fit"])} - {"config"})
 
 
 def flatten(config: Any, prefix: str = "") -> list[str]:
@@ -322,8 +323,7 @@ def flatten(config: Any, prefix: str = "") -> list[str]:
 @FAST
 @given(data=st.data())
 def test_any_value_of_any_option_of_training(data, training):
-    names = flatten(training.config.as_dict()["fit"])
-    option = data.draw(st.sampled_from(sorted({*names} - {"config"}))).replace("init_args.", "")
-    value = data.draw(HOSTILE)
+    cli, names = training
+    option, value = data.draw(st.sampled_from(names)).replace("init_args.", ""), data.draw(HOSTILE)
     args = ["fit", "--config", str(DIGITS), f"--{option}={value}"]
-    outcome(lambda: training.parse_arguments(training.parser, args))
+    outcome(lambda: cli.parse_arguments(cli.parser, args))

@@ -165,8 +165,8 @@ def write_idx(folder: Path, name: str, array: np.ndarray) -> None:
     [
         (np.zeros((20, 28, 28)), np.zeros(19), "it has 20 images and 19 labels"),
         (np.zeros((20, 28, 28)), np.full(20, 11), "its labels are 11 to 11, and it has 10 classes"),
-        (np.zeros((0, 28, 28)), np.zeros(0), "0 images"),
-        (np.zeros((20, 28)), np.zeros(20), "its images are an array"),
+        (np.zeros((0, 28, 28)), np.zeros(0), "mnist is missing or damaged"),
+        (np.zeros((20, 28)), np.zeros(20), "mnist is missing or damaged"),
     ],
 )
 def test_mnist_with_files_that_do_not_belong_together(tmp_path, images, labels, message):
