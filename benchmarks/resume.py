@@ -111,7 +111,10 @@ def killed_run(args, runs, seconds, table):
             while changed(runs) == before and process.poll() is None:
                 time.sleep(0.005)
             startup = time.monotonic() - began
-            delay, moment = random.uniform(0, 2 * seconds / (args.kills + 1)), "after the first row"
+            delay, moment = (
+                random.uniform(0, 1.2 * seconds / (args.kills + 1)),
+                "after the first row",
+            )
             time.sleep(delay)
         ended = process.poll()
         kill(process)

@@ -113,11 +113,13 @@ FAMILIES = {
 CRASHES = {
     "batches": ({"every_n_train_steps": 3}, [("batch", 3), ("batch", 8), ("epoch", 8), ("batch", 11)]),
     "epochs": ({"every_n_epochs": 1}, [("epoch", 4), ("batch", 7), ("epoch", 8)]),
+    "last batches": ({"every_n_train_steps": 4}, [("epoch", 4), ("batch", 8)]),  # before the second epoch's end
 }
 
 
 @pytest.mark.parametrize(
-    ("family", "interval"), [*((family, "batches") for family in FAMILIES), ("VAE", "epochs"), ("GAN", "epochs")]
+    ("family", "interval"),
+    [*((family, "batches") for family in FAMILIES), ("VAE", "epochs"), ("GAN", "epochs"), ("VAE", "last batches")],
 )
 def test_a_run_that_crashes_leaves_what_a_whole_run_leaves(family, interval, tmp_path):
     model_class, options, data = FAMILIES[family]

@@ -64,8 +64,24 @@ class LastCheckpoint(ModelCheckpoint):
         if self.keep > 1 and trainer.is_global_zero:
             keep_copies(Path(filepath), model.images_seen, self.keep)
 
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        """Save at an interval of batches or minutes; the last batch of an epoch waits for the epoch's end.
+
+        A run that resumes from a checkpoint between the two would have neither the epoch's validation nor its scores
+        and pictures.
+
+        Args:
+            trainer: the trainer.
+            pl_module: the model.
+            *args: further arguments of the hook.
+        """
+        if not trainer.is_last_batch:
+            super().on_train_batch_end(trainer, pl_module, *args)
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
-        """Save after every ``every_n_epochs``-th epoch and after the last one."""
+        """Save if the last batch's turn has come, after every ``every_n_epochs``-th epoch and after the last one."""
+        if trainer.is_last_batch:
+            super().on_train_batch_end(trainer, pl_module, None, None, 0)
         super().on_train_epoch_end(trainer, pl_module, *args)
         if is_last_epoch(trainer):
             save_checkpoint_if_new(self, trainer)
