@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from lightning_gen.environment import check_environment
 from lightning_gen.errors import InputError
@@ -21,9 +22,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    from lightning_gen.cli import main as run_command
-
-    return run_command(args)
+    return int(import_module("lightning_gen.cli").main(args))  # now, since it imports those libraries
 
 
 if __name__ == "__main__":
