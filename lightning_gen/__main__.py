@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 import lightning_gen.openmp  # noqa: F401 (before torch)
 from lightning_gen.environment import check_environment
@@ -22,9 +23,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    from lightning_gen.cli import main as run_command
-
-    return run_command(args)
+    return int(import_module("lightning_gen.cli").main(args))  # now, since it imports those libraries
 
 
 if __name__ == "__main__":

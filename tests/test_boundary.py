@@ -259,7 +259,7 @@ def options_of(command: str) -> list[str]:
 
 
 FAST = settings(
-    max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None
+    max_examples=80, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None
 )
 
 
