@@ -39,6 +39,14 @@ def exclude_from_broadcast(model: LightningModule, buffers: Sequence[str]) -> No
     vars(model)["_ddp_params_and_buffers_to_ignore"] = list(buffers)
 
 
+def attached_trainer(model: LightningModule) -> Any:
+    """The trainer of a model, or None without one.
+
+    Lightning 2.6, core/module.py: ``_trainer``. Reason: ``trainer`` raises an error without a trainer.
+    """
+    return model._trainer
+
+
 def scales_gradients(model: LightningModule) -> bool:
     """Whether the trainer of a model scales its loss, which fp16 needs; False without a trainer.
 

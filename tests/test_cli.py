@@ -14,6 +14,7 @@ import yaml
 from torchvision.io import ImageReadMode, decode_image
 
 from lightning_gen.cli import main
+from lightning_gen.data.folder import folder_set
 from lightning_gen.images import save_png
 from tests.cases import CASES
 from tests.test_loggers import figures, history, items, offline_runs
@@ -241,6 +242,10 @@ def test_samples_do_not_depend_on_the_batch_size(run, place):
         )
     files = sorted(path.name for path in (place / "s1").iterdir())
     assert files == [f"{i:06d}.png" for i in range(12)]
+    assert len(folder_set(place / "s1")) == 12  # what evaluate --generated reads
+    (place / "taken_grid.png").write_bytes(b"")
+    assert main(["sample", "--ckpt", str(run), "--num=1", f"--out={place / 'taken'}"]) == 2
+    assert not (place / "taken").exists()
     for name in (*files, "grid"):
         one, five, all_at_once = (
             decode_image(place / (f"{s}_grid.png" if name == "grid" else f"{s}/{name}"), ImageReadMode.GRAY).int()

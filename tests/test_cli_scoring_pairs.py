@@ -128,7 +128,7 @@ def test_bad_input_is_one_line(upscaler, tmp_path, capsys):
         ([ckpt, f"--reference={tmp_path / 'nowhere'}"], "nowhere does not exist"),
         ([ckpt, f"--reference={tmp_path / 'empty'}"], "empty contains no images"),
         ([ckpt, f"--reference={tmp_path / 'notes.txt'}"], "notes.txt is not a zip archive"),
-        ([ckpt, f"--reference={tmp_path / 'broken'}"], "0.png cannot be decoded (it is not an image)"),
+        ([ckpt, f"--reference={tmp_path / 'broken'}"], "0.png cannot be decoded (it is no image of the formats"),
         ([*pair, "--scale=2"], "add --paired"),
         ([*pair, "--paired", "--scale=10"], "--scale is 10, and borders of 10 pixels leave nothing"),
         ([*pair, "--back"], "--back needs a model"),

@@ -43,6 +43,8 @@ def test_a_model_file_imports_no_other():
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_no_import_of_our_own_inside_a_function(path):
+    if path.name == "__main__.py":
+        return  # the environment is checked before the libraries that read it are imported
     tree = ast.parse(path.read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

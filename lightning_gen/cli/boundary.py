@@ -11,7 +11,16 @@ from lightning_gen.cli.messages import clip, clip_words, one_line
 from lightning_gen.errors import InputError
 
 ENVIRONMENT_ERRORS = {
-    *(errno.EACCES, errno.EDQUOT, errno.EIO, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOSPC, errno.ENOTDIR),
+    *(
+        errno.EACCES,
+        errno.EDQUOT,
+        errno.EIO,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.ENOSPC,
+        errno.ENOTDIR,
+    ),
     *(errno.EPERM, errno.EROFS),
 }
 """Errors of the operating system that no change of this package's code would mend."""
@@ -29,10 +38,10 @@ def user_message(error: BaseException) -> str | None:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, InputError):
-            return clip_words(one_line(str(cause)))
+            return one_line(clip_words(str(cause)))
         cause = cause.__cause__
     if isinstance(error, MisconfigurationException | ArgumentError):
-        return clip(clip_words(one_line(str(error))))
+        return clip(one_line(clip_words(str(error))))
     if isinstance(error, OSError) and error.errno in ENVIRONMENT_ERRORS:
         return clip_words(f"{error.filename or 'a file cannot be written'}: {error.strerror}")
     return None

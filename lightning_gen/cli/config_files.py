@@ -14,6 +14,8 @@ MAX_BYTES = 10_000_000
 MAX_NODES = 100_000
 """The largest number of values in a configuration, where each alias counts as the values that it stands for."""
 ENDINGS = (".yaml", ".yml", ".json")
+CONFIG_OPTIONS = ("--config", "-c")
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def limit_yaml() -> None:
@@ -42,7 +44,7 @@ def check_yaml(text: str) -> None:
     if not isinstance(text, str) or len(text) < 3:
         return
     try:
-        root = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        root = yaml.compose(text, Loader=LOADER)
         num = count_nodes(root, {}) if root is not None else 0
     except yaml.YAMLError:
         return
@@ -86,7 +88,7 @@ def check_files(args: Sequence[str], are_configs: bool) -> None:
             continue
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
             raise InputError(f"{name} is a pipe or a device; name a file or a folder")
-        if are_configs and (option in ("--config", "-c") or name.endswith(ENDINGS)):
+        if are_configs and (option in CONFIG_OPTIONS or name.endswith(ENDINGS)):
             check_config_file(Path(name), option)
 
 
@@ -109,3 +111,9 @@ def check_config_file(path: Path, option: str) -> None:
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text (byte {error.start}); name a YAML file with {option}") from None
     check_yaml(text)
+    try:
+        root = yaml.compose(text, Loader=LOADER)
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not YAML ({' '.join(str(error).split())})") from None
+    if option in CONFIG_OPTIONS and not isinstance(root, yaml.MappingNode | None):
+        raise InputError(f"{path} holds no mapping of options, such as model: DCGAN")

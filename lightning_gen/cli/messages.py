@@ -8,7 +8,7 @@ MAX_VALUE = 60
 """The largest number of characters of a quoted value."""
 KEY = re.compile(r'Parser key "([^"]+)":')
 VALUE = re.compile(r"(?:Given value:|Got value:) (.*)")
-EXPECTED = re.compile(r"^(?:- )?Expected an? (.+?)(?:\. Got value: .*)?$")
+EXPECTED = re.compile(r"^(?:- )?(?:Expected an? |Not a valid )(.+?)(?:\. Got value: .*)?$")
 KINDS = {
     "int": "a whole number",
     "float": "a number",
@@ -41,14 +41,33 @@ def one_line(message: str) -> str:
     for line in lines:
         if match := re.search(r"Option '(\S+)' is not accepted|Group '(\S+)' does not accept nested key '(\S+)'", line):
             return clip(f"{option or 'configuration'}: {match.group(0)}")
-    innermost = lines[max((i for i, line in enumerate(lines) if KEY.search(line)), default=0) :]
+    innermost = innermost_report(message)
     kinds = [describe(match.group(1)) for line in innermost if (match := EXPECTED.match(line))]
     if keys and kinds:
         value = next((match.group(1) for line in innermost if (match := VALUE.search(line))), None)
         is_value = "has an invalid value" if value is None else f"is {clip(value, MAX_VALUE)}"
         return clip(f"{option} {is_value}; it must be {alternatives(kinds)}")
-    flat = re.sub(r"\s+", " ", message).strip()
+    flat = re.sub(r"\s+", " ", message).strip().split(" - Parser key")[0]
     return clip(KEY.sub(f"{option}:", flat, count=1)) if keys else flat
+
+
+def innermost_report(message: str) -> list[str]:
+    """The lines of a nested report that are about the last key in it, without their indentation."""
+    lines = [line for line in message.splitlines() if line.strip()]
+    starts = [i for i, line in enumerate(lines) if KEY.search(line)]
+    if not starts:
+        return []
+    report = []
+    for line in lines[starts[-1] + 1 :]:
+        if indentation(line) <= indentation(lines[starts[-1]]):
+            break
+        report.append(line.strip())
+    return report
+
+
+def indentation(line: str) -> int:
+    """The number of spaces that a line starts with."""
+    return len(line) - len(line.lstrip())
 
 
 def option_name(keys: list[str]) -> str:
@@ -62,12 +81,12 @@ def describe(kind: str) -> str:
     kind = re.sub(r"<class '([^']+)'>", r"\1", kind).replace("typing.", "")
     if match := re.match(r"Literal\[(.*)\]", kind):
         return match.group(1).replace("'", "")
-    if kind.startswith("dot import path string"):
+    if kind.startswith(("dot import path string", "subclass of")) or "lightning" in kind:
         return "the import path of a class"
+    if kind.startswith("path but"):
+        return "a path"
     if match := re.match(r"(?:tuple|list) with (\d+) elements", kind):
         return f"a list of {match.group(1)} values"
-    if "lightning" in kind:
-        return "the import path of a class"
     return KINDS.get(kind, kind)
 
 
@@ -83,5 +102,5 @@ def clip(text: str, length: int = MAX_LENGTH) -> str:
 
 
 def clip_words(text: str, length: int = 100) -> str:
-    """Shorten each word, such as a path, whose length no one typed on purpose."""
-    return re.sub(rf"\S{{{3 * length},}}", lambda match: f"{match.group(0)[: length - 4]} ...", text)
+    """Shorten each word of more than twice a number of characters, such as a path, to that number."""
+    return re.sub(rf"\S{{{2 * length},}}", lambda match: f"{match.group(0)[: length - 4]} ...", text)

@@ -12,6 +12,9 @@ from lightning_gen.data.sources import ArraySource
 from lightning_gen.data.splits import ReadOptions, Splits, train_test_splits
 from lightning_gen.errors import InputError
 
+NUM_CLASSES = 10
+"""The number of classes of MNIST, Fashion-MNIST and CIFAR-10."""
+
 
 def read_digits(options: ReadOptions) -> Splits:
     """Read scikit-learn's digits, with a stratified test set of 360 images."""
@@ -48,7 +51,7 @@ def read_torchvision(options: ReadOptions, *, name: str, dataset: Callable[..., 
         try:
             data = dataset(root, train=split == "train")
             images, labels = np.asarray(data.data), np.asarray(data.targets, dtype=np.int64)
-            check_arrays(images, labels, len(data.classes))
+            check_arrays(images, labels, NUM_CLASSES)
         except Exception as error:  # torchvision's parsers raise many types for truncated files
             raise InputError(f"{name} is missing or damaged under {root} ({error}); {options.missing_help}") from None
         sources.append(ArraySource(f"{name}/{split}", images, labels))

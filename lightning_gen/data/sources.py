@@ -206,7 +206,8 @@ def _read_scan(path: Path, fingerprint: str) -> Scan | None:
         if not path.is_file():
             raise ValueError("it is not a regular file")
         cached = json.loads(path.read_text())
-        if cached.pop("fingerprint") != fingerprint:
+        stored = cached.pop("fingerprint")
+        if isinstance(stored, str) and stored != fingerprint:
             return None
         scan = Scan(**cached)
         sizes = np.array(scan.sizes, dtype=np.int64).reshape(-1, 2)

@@ -16,7 +16,13 @@ from lightning_gen.checks import check_above, check_at_least, check_fraction
 from lightning_gen.distributed import average_running_statistics, gather_on_first_rank
 from lightning_gen.errors import InputError
 from lightning_gen.inference import eval_mode
-from lightning_gen.lightning_compat import restore_loader, resume_exactly, scales_gradients, unwritten_row
+from lightning_gen.lightning_compat import (
+    attached_trainer,
+    restore_loader,
+    resume_exactly,
+    scales_gradients,
+    unwritten_row,
+)
 from lightning_gen.models.checkpoint_contents import check_optimizer
 from lightning_gen.models.compilation import compile_networks, eagerly
 from lightning_gen.models.construction import CheckedConstruction
@@ -257,9 +263,10 @@ class GenerativeModule(LightningModule, Generic[Network], metaclass=CheckedConst
         if self.rank_buffers:
             own = {name: value.cpu() for name, value in self.named_buffers() if name in self.rank_buffers}
             checkpoint["rank_buffers"] = gather_on_first_rank(own)
-        row, step = unwritten_row(self.trainer)
-        for logger in self.trainer.loggers:
+        trainer = attached_trainer(self)
+        for logger in trainer.loggers if trainer else ():
             if isinstance(logger, RowLogger):
+                row, step = unwritten_row(trainer)
                 checkpoint["log"] = {"rows": logger.num_rows, "row": row, "step": step}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
