@@ -81,14 +81,16 @@ def gather_on_first_rank(value: Any) -> list[Any]:
     return values or []
 
 
-def running_statistics(*networks: nn.Module) -> list[Tensor]:
-    """The saved floating-point buffers of networks, such as BatchNorm's running mean, which differ between ranks.
+def average_running_statistics(*networks: nn.Module) -> None:
+    """Average the saved floating-point buffers of networks, such as BatchNorm's running mean, over all ranks.
 
-    DistributedDataParallel would overwrite them with rank 0's; the suite averages them. Buffers that are not saved are
-    constants and are left out.
+    DistributedDataParallel would overwrite them with rank 0's. Buffers that are not saved are constants and are left
+    out.
     """
+    if not is_distributed():
+        return
     saved = [value for network in networks for value in network.state_dict(keep_vars=True).values()]
-    return [value for value in saved if value.is_floating_point() and not isinstance(value, nn.Parameter)]
+    average_over_ranks([value for value in saved if value.is_floating_point() and not isinstance(value, nn.Parameter)])
 
 
 class ScoringGroup:

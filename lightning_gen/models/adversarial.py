@@ -31,7 +31,7 @@ from torch.optim import Optimizer
 from torch.utils import _pytree as pytree
 
 from lightning_gen.checks import check_above, check_at_least
-from lightning_gen.distributed import average_over_ranks, running_statistics
+from lightning_gen.distributed import average_over_ranks, average_running_statistics
 from lightning_gen.errors import InputError
 from lightning_gen.lightning_compat import exclude_from_global_step
 from lightning_gen.models.base import GenerativeModule, Network
@@ -186,7 +186,7 @@ class AdversarialModule(GenerativeModule[Network]):
                     if penalise_generator and (penalty := self.weighted_generator_penalty(part)) is not None:
                         self.add_gradient(penalty, len(parts), terms)
 
-        average_over_ranks(running_statistics(*self.generators(), *self.discriminators()))
+        average_running_statistics(*self.generators(), *self.discriminators())
         self.count(batch)
         self.update_state(batch, terms)
         if train_generator:

@@ -13,7 +13,7 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_gen.checks import check_above, check_at_least, check_fraction
-from lightning_gen.distributed import average_over_ranks, gather_on_first_rank, running_statistics
+from lightning_gen.distributed import average_running_statistics, gather_on_first_rank
 from lightning_gen.errors import InputError
 from lightning_gen.inference import eval_mode
 from lightning_gen.lightning_compat import (
@@ -27,6 +27,7 @@ from lightning_gen.models.checkpoint_contents import check_optimizer
 from lightning_gen.models.compilation import compile_networks, eagerly
 from lightning_gen.models.construction import CheckedConstruction
 from lightning_gen.models.ema import ImageEMA
+from lightning_gen.models.held_out import HeldOutLoss
 from lightning_gen.noise import mix_seed, seed_global
 from lightning_gen.types import Batch, ImageShape, Loss, RowLogger
 
@@ -235,23 +236,23 @@ class GenerativeModule(LightningModule, Generic[Network], metaclass=CheckedConst
         # a call of log takes a third of a millisecond, which would slow down every step of a small network
         trainer: Any = self.trainer
         if trainer.accumulate_grad_batches > 1 or self.batches_seen % max(1, trainer.log_every_n_steps) == 0:
-            self.log_terms("loss", terms, batch)
+            self.log_terms("loss", terms, len(batch.images))
 
-    def log_terms(self, prefix: str, terms: Mapping[str, Tensor], batch: Batch, **options: Any) -> None:
+    def log_terms(self, prefix: str, terms: Mapping[str, Tensor], num: int, **options: Any) -> None:
         """Log terms as ``<prefix>/<name>``, with ``images_seen`` as their x-axis.
 
         Args:
             prefix: ``loss``, ``val_loss`` or ``test_loss``.
-            terms: scalars by name, means over the batch.
-            batch: the batch.
+            terms: scalars by name, means over images.
+            num: the number of these images.
             **options: further arguments of ``log_dict``.
         """
         self.log_dict(
             {f"{prefix}/{name}": value.detach() for name, value in terms.items()},
-            batch_size=len(batch.images),
+            batch_size=num,
             **options,
         )
-        self.log("images_seen", float(self.images_seen), batch_size=len(batch.images), reduce_fx="max")
+        self.log("images_seen", float(self.images_seen), batch_size=num, reduce_fx="max")
 
     # ---- checkpoints
 
@@ -291,28 +292,6 @@ class GenerativeModule(LightningModule, Generic[Network], metaclass=CheckedConst
         resume_exactly(self, checkpoint)
 
 
-class HeldOutLoss:
-    """Mixin: logs the loss of validation and test images, with the same noise in every pass."""
-
-    @abstractmethod
-    def held_out_terms(self, batch: Batch) -> Mapping[str, Tensor]:
-        """Scalar loss terms of a held-out batch, by name."""
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Log the terms as ``val_loss/<name>``."""
-        self._log_held_out("val_loss", batch, batch_idx)
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Log the terms as ``test_loss/<name>``."""
-        self._log_held_out("test_loss", batch, batch_idx)
-
-    def _log_held_out(self, prefix: str, batch: Batch, batch_idx: int) -> None:
-        model = cast(GenerativeModule[nn.Module], self)
-        seed_global(mix_seed("held out", model.global_rank, batch_idx), model.device)
-        with eagerly(model.compile_training):
-            model.log_terms(prefix, self.held_out_terms(batch), batch, sync_dist=True)
-
-
 class DescentModule(HeldOutLoss, GenerativeModule[Network]):
     """A model trained by gradient descent on one loss."""
 
@@ -340,5 +319,5 @@ class DescentModule(HeldOutLoss, GenerativeModule[Network]):
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step the optimizer, then the EMA, before any callback can save a checkpoint."""
         super().optimizer_step(*args, **kwargs)
-        average_over_ranks(running_statistics(self.network))
+        average_running_statistics(self.network)
         self.update_ema()

@@ -15,7 +15,7 @@ from lightning_gen.checks import check_at_least
 from lightning_gen.losses.adversarial import NON_SATURATING, Logits
 from lightning_gen.models.adversarial import AdversarialModule
 from lightning_gen.models.autoencoders.deterministic import DeterministicModule
-from lightning_gen.models.base import HeldOutLoss
+from lightning_gen.models.held_out import HeldOutLoss
 from lightning_gen.models.latents import LatentSampling
 from lightning_gen.networks.autoencoder import EncoderDecoder
 from lightning_gen.networks.mlp import mlp
