@@ -45,7 +45,7 @@ def line_of(args: list[str], capsys: Any) -> str:
         ("--trainer.devices=x", "trainer: `devices`"),
         ("--trainer.devices=1000", "trainer.devices is 1000 processes"),
         ("--trainer.accelerator=warp", "trainer: You selected an invalid accelerator name"),
-        ("--trainer.strategy=magic", "trainer: You selected an invalid strategy name"),
+        ("--trainer.strategy=magic", "trainer.strategy is magic; every model trains with ddp"),
         ("--trainer.precision=13", "trainer.precision is 13; it must be 64, 32, 16"),
         ("--trainer.precision=transformer-engine", "trainer: Requirement"),
         ("--trainer.num_nodes=0", "trainer.num_nodes is 0; it must be at least 1"),
