@@ -10,6 +10,9 @@ from platformdirs import user_cache_path
 
 from lightning_gen.errors import InputError
 
+DAMAGE = (AttributeError, EOFError, KeyError, OSError, OverflowError, RecursionError, TypeError, ValueError)
+"""What reading a damaged file of derived data may raise."""
+
 
 def cache_dir() -> Path:
     """The user's cache folder: ``$LIGHTNING_GEN_CACHE``, default: the operating system's cache folder."""

@@ -201,8 +201,8 @@ class TrainingCLI(LightningCLI):
     @property
     def config_filename(self) -> str:
         """The name of the configuration file that this process wrote to the run's folder."""
-        callbacks: Any = self.trainer.callbacks  # type: ignore[attr-defined]
-        saved = [callback for callback in callbacks if isinstance(callback, SaveConfig)]
+        trainer: Any = self.trainer
+        saved = [callback for callback in trainer.callbacks if isinstance(callback, SaveConfig)]
         return saved[0].config_filename if saved else "config.yaml"
 
     # The methods below override private methods of LightningCLI (pytorch_lightning 2.6, cli.py), which has no public

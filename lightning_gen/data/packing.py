@@ -23,11 +23,11 @@ from pytorch_lightning.utilities import rank_zero_warn
 from rich.console import Console
 from rich.progress import Progress
 
-from lightning_gen.cache import atomic, cache_dir, check_writable
+from lightning_gen.cache import DAMAGE, atomic, cache_dir, check_writable
 from lightning_gen.data.binarize import binarize_static
 from lightning_gen.data.decode import Framing, decode_image
 from lightning_gen.data.parallel import map_ranges
-from lightning_gen.data.sources import DAMAGE, IndexArray, Scan, Source, slug
+from lightning_gen.data.sources import IndexArray, Scan, Source, slug
 from lightning_gen.errors import InputError
 from lightning_gen.types import ImageShape, StoredImages
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from PIL import Image
 from pytorch_lightning.utilities import rank_zero_warn
 
-from lightning_gen.cache import atomic
+from lightning_gen.cache import DAMAGE, atomic
 from lightning_gen.data.decode import is_colour, open_image, upright_size
 from lightning_gen.data.files import FileTree
 from lightning_gen.data.jpeg import decode_small_jpeg, read_small_jpeg_header
@@ -27,8 +27,6 @@ from lightning_gen.data.parallel import map_ranges
 
 CHANGE_TIME_RESOLUTION = 2
 """Seconds within which two writes to a file can have the same change time."""
-DAMAGE = (AttributeError, EOFError, KeyError, OSError, OverflowError, RecursionError, TypeError, ValueError)
-"""What reading a damaged file of derived data may raise."""
 IndexArray = npt.NDArray[np.int64]
 
 

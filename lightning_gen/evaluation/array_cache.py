@@ -10,10 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from pytorch_lightning.utilities import rank_zero_warn
 
-from lightning_gen.cache import atomic, cache_dir
+from lightning_gen.cache import DAMAGE, atomic, cache_dir
 
-DAMAGE = (AttributeError, EOFError, KeyError, OSError, OverflowError, TypeError, ValueError)
-"""What NumPy may raise for a damaged file."""
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 
