@@ -29,6 +29,7 @@ from lightning_gen.cli.boundary import option_errors
 from lightning_gen.cli.catalogue import MODEL
 from lightning_gen.cli.checkpoint_io import with_checkpoint_io
 from lightning_gen.cli.checks import check_has_inputs, check_inputs, check_likelihood, check_processes
+from lightning_gen.cli.devices import declare_missing_gpus
 from lightning_gen.cli.library_messages import ReleaseWarnings
 from lightning_gen.cli.limits import check_training_options
 from lightning_gen.cli.names import model_of
@@ -215,6 +216,7 @@ class TrainingCLI(LightningCLI):
             with option_errors("wandb"):
                 wandb_logger = WandbRunLogger(self.run_folder, name=name, **config.wandb.as_dict())
             kwargs["logger"] = [RunCSVLogger(self.run_folder), wandb_logger]
+        declare_missing_gpus()
         with option_errors("trainer"):
             trainer: Any = super().instantiate_trainer(**kwargs)
         check_processes(trainer)
