@@ -10,6 +10,8 @@ from typing import Any
 
 from pytorch_lightning.callbacks import Timer
 
+from lightning_gen.cli.commands import PROGRAM
+
 
 def resume_command(run_folder: Path, config: str) -> str:
     """The command that goes on with a run.
@@ -21,9 +23,7 @@ def resume_command(run_folder: Path, config: str) -> str:
     Returns:
         A line for a shell.
     """
-    return shlex.join(
-        ["python", "train.py", "fit", "--config", str(run_folder / config), "--ckpt_path", str(run_folder)]
-    )
+    return shlex.join([PROGRAM, "fit", "--config", str(run_folder / config), "--ckpt_path", str(run_folder)])
 
 
 def reached_time_limit(trainer: Any) -> bool:

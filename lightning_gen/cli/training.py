@@ -263,7 +263,7 @@ class TrainingCLI(LightningCLI):
             set_classifier(self.model, self.datamodule)
             self.model.compile_training = self.config[subcommand].compile
         if subcommand in ("validate", "test") and type(self.model).validation_step is LightningModule.validation_step:
-            raise InputError(f"{type(self.model).__name__} has no validation loss; score it with evaluate.py")
+            raise InputError(f"{type(self.model).__name__} has no validation loss; use lightning-gen evaluate")
         return kwargs | {"ckpt_path": ckpt_path, "weights_only": True}
 
     # `after_fit` is not called after an error, and the W&B run has to be closed in any case.
