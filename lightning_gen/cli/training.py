@@ -29,6 +29,7 @@ from lightning_gen.cli.boundary import option_errors
 from lightning_gen.cli.catalogue import MODEL
 from lightning_gen.cli.checkpoint_io import with_checkpoint_io
 from lightning_gen.cli.checks import check_has_inputs, check_inputs, check_likelihood, check_processes
+from lightning_gen.cli.commands import COMMANDS, PROGRAM
 from lightning_gen.cli.devices import declare_missing_gpus
 from lightning_gen.cli.library_messages import ReleaseWarnings
 from lightning_gen.cli.limits import check_training_options
@@ -78,12 +79,9 @@ CONFIG_HELP = (
     "later ones take precedence. A model's options: lightning-gen fit --model.help NAME (lightning-gen list models). "
     "Every setting and its value: lightning-gen fit CONFIG --print_config."
 )
-HELP = {
-    "fit": f"lightning-gen fit CONFIG [options]: train a model, or resume a run. {CONFIG_HELP}",
-    "validate": f"lightning-gen validate CONFIG [options]: report the loss on the validation split. {CONFIG_HELP}",
-    "test": f"lightning-gen test CONFIG [options]: report the loss on the test split. {CONFIG_HELP}",
-}
+HELP = {name: f"{COMMANDS[name].summary.capitalize()}. {CONFIG_HELP}" for name in ("fit", "validate", "test")}
 """The description of each command."""
+USAGE = "%(prog)s CONFIG ... [--OPTION VALUE] ..."
 COMPILE_HELP = "fit: compile the networks of training steps by torch.compile, with CUDA graphs on a GPU."
 
 
@@ -323,7 +321,7 @@ def train(command: str, options: Sequence[str]) -> None:
             "log_every_n_steps": 10,
             "use_distributed_sampler": False,
         },
-        parser_kwargs={"prog": "lightning-gen", **{name: {"description": text} for name, text in HELP.items()}},
+        parser_kwargs={"prog": PROGRAM} | {name: {"usage": USAGE, "description": text} for name, text in HELP.items()},
         args=None if args == sys.argv[1:] else args,
     )
 
