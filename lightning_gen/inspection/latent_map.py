@@ -15,8 +15,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from lightning_gen.checks import check_at_least
+from lightning_gen.drawing import Picture
 from lightning_gen.errors import InputError
-from lightning_gen.inspection.findings import Findings, Picture, render_figure
+from lightning_gen.inspection.findings import Findings, render_figure
 from lightning_gen.inspection.latents import encode_split, without_class
 from lightning_gen.inspection.subject import Subject
 from lightning_gen.types import Encoder
