@@ -1,6 +1,5 @@
 """What pictures look like: captions, and the animation of a run's grids."""
 
-
 import numpy as np
 import torch
 from PIL import Image, ImageSequence

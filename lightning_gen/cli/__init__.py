@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from lightning_gen.cli.boundary import user_message
+from lightning_gen.cli.comparing import compare
 from lightning_gen.cli.config_files import check_files, limit_yaml
 from lightning_gen.cli.inspecting import inspect
 from lightning_gen.cli.parsing import run_function
@@ -33,6 +34,7 @@ COMMANDS = {
     "sample": "generate images from a checkpoint",
     "translate": "translate or enlarge image files by a checkpoint",
     "inspect": "analyse a checkpoint: reconstructions, interpolations, neighbours, anomalies, ...",
+    "compare": "compare runs: table, curves and pictures, as text, PNG and one HTML page",
 }
 
 
@@ -54,8 +56,8 @@ def main(args: Sequence[str] | None = None) -> int:
         import_trusted_modules()
         if command in FUNCTIONS:
             run_function(FUNCTIONS[command], command, options)
-        elif command == "inspect":
-            inspect(options)
+        elif command in ("inspect", "compare"):
+            (inspect if command == "inspect" else compare)(options)
         elif command in TrainingCLI.subcommands():
             train([command, *options])
         elif command in ("-h", "--help"):
