@@ -247,14 +247,14 @@ def test_the_header_says_what_is_trained(tmp_path):
 @pytest.mark.parametrize(
     ("options", "expected", "reason"),
     [
-        ({"max_epochs": 2}, "2 epochs of 6 batches", "2 epochs are done"),
-        ({"max_epochs": 2, "max_steps": 3}, "2 epochs of 6 batches, at most 3 steps", "3 steps are done"),
-        ({"max_epochs": -1, "max_steps": 3}, "3 steps", "3 steps are done"),
-        ({"max_epochs": -1, "stop": StopAt(2)}, "no limit", "a callback ended the run"),
+        ({"max_epochs": 2}, "2 epochs of 6 batches", "at trainer.max_epochs 2"),
+        ({"max_epochs": 2, "max_steps": 3}, "2 epochs of 6 batches, at most 3 steps", "at trainer.max_steps 3"),
+        ({"max_epochs": -1, "max_steps": 3}, "3 steps", "at trainer.max_steps 3"),
+        ({"max_epochs": -1, "stop": StopAt(2)}, "no limit", "by a callback"),
         (
             {"max_epochs": 9, "stop": EarlyStopping("loss/total", patience=0, mode="max")},
             "9 epochs of 6 batches",
-            "loss/total did not improve for 0 validations",
+            "because loss/total did not improve for 0 validations",
         ),
         ({"max_epochs": 9, "max_time": {"seconds": 0}}, "9 epochs of 6 batches, at most 0:00:00 of time", "max_time"),
     ],

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import rich
 from pytorch_lightning import Callback, LightningModule, Trainer
 
@@ -64,7 +65,7 @@ def data_line(trainer: Any) -> str:
     channels, height, width = images[:1].shape[1:]
     words = [f"{images.name}: {len(images):,} images", f"{height} x {width}", "grey" if channels == 1 else "colour"]
     if images.labels is not None:
-        words.append(f"{len(set(images.labels.tolist())):,} classes")
+        words.append(f"{len(np.unique(images.labels)):,} classes")
     pairs = source.pair_set("train") if isinstance(source, PairSource) else None
     if pairs is not None:
         words.append(f"{len(pairs.inputs):,} {'paired' if pairs.paired else 'unpaired'} inputs")

@@ -19,9 +19,9 @@ def time_limit_left(trainer: Any) -> float | None:
 def describe_limits(trainer: Any) -> str:
     """Where a run ends, e.g. ``110 epochs of 44 batches``; ``no limit`` if it does not end by itself."""
     batches = trainer.num_training_batches
-    each = f" of {batches:,} batches" if math.isfinite(batches) else ""
-    words = [f"{trainer.max_epochs:,} epochs{each}"] if has_max_epochs(trainer) else []
-    words += [f"{trainer.max_steps:,} steps"] if has_max_steps(trainer) else []
+    each = f" of {plural(batches, 'batch', 'batches')}" if math.isfinite(batches) else ""
+    words = [f"{plural(trainer.max_epochs, 'epoch')}{each}"] if has_max_epochs(trainer) else []
+    words += [plural(trainer.max_steps, "step")] if has_max_steps(trainer) else []
     left = time_limit_left(trainer)
     words += [] if left is None else [f"{duration(left)} of time"]
     return ", at most ".join(words) or "no limit"
@@ -70,15 +70,20 @@ def stop_reason(trainer: Any) -> str:
             return f"by the signal {callback.signal.name}"
     left = time_limit_left(trainer)
     if left is not None and left <= 0:
-        return "by trainer.max_time"
+        return "at trainer.max_time"
     if has_max_epochs(trainer) and trainer.current_epoch >= trainer.max_epochs:
-        return f"{trainer.max_epochs:,} epochs are done"
+        return f"at trainer.max_epochs {trainer.max_epochs}"
     if has_max_steps(trainer) and trainer.global_step >= trainer.max_steps:
-        return f"{trainer.max_steps:,} steps are done"
+        return f"at trainer.max_steps {trainer.max_steps}"
     for callback in trainer.callbacks:
         if isinstance(callback, EarlyStopping) and callback.stopped_epoch:
-            return f"{callback.monitor} did not improve for {callback.patience} validations"
-    return "a callback ended the run"
+            return f"because {callback.monitor} did not improve for {callback.patience} validations"
+    return "by a callback"
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """A number and what is counted, e.g. ``1 step``; ``many`` is ``one`` with an s by default."""
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
 
 
 def duration(seconds: float) -> str:
