@@ -96,6 +96,19 @@ def logging_step(trainer: Trainer) -> int:
     return int(loop._batches_that_stepped)
 
 
+def writes_row(trainer: Trainer) -> bool:
+    """Whether Lightning writes the logged figures to the loggers after the current training batch.
+
+    Lightning 2.6, trainer/connectors/logger_connector: ``should_update_logs``; loops/training_epoch_loop.py:
+    ``_should_accumulate``. Reason: figures that are costly to compute are needed in those batches only.
+
+    Args:
+        trainer: a trainer in ``fit``, in a hook of a training batch.
+    """
+    loop: Any = trainer.fit_loop.epoch_loop
+    return bool(trainer._logger_connector.should_update_logs and not loop._should_accumulate())
+
+
 def unwritten_row(trainer: Trainer) -> tuple[dict[str, float], int]:
     """The logged figures that Lightning writes to the loggers after the callbacks, and their step; empty if none.
 

@@ -65,6 +65,7 @@ def test_a_run_leaves_what_the_readme_says(run):
         "samples/samples_000002560.png",
         "samples/interpolation_000001280.png",
         "samples/interpolation_000002560.png",
+        "samples/progress.gif",
         "evaluation/epoch0000_fid1437_train_classifier.json",
         "evaluation/epoch0001_fid1437_train_classifier.json",
     }
@@ -101,7 +102,13 @@ def test_the_summary_names_every_output(place, capsys):
     assert fit(place, "--trainer.max_epochs=1", "--name=summary") == 0
     printed = capsys.readouterr().out
     assert str(place / "runs" / "summary") in printed.replace("\n", "")
-    for word in ("samples_", "fid1437_train@classifier", "wandb sync", "best.ckpt"):
+    assert printed.startswith("Model    DCGAN: generator ")  # the header
+    assert "Data     digits/train: 1,437 images, 16 x 16, grey, 10 classes\n" in printed
+    assert "1 epoch of 5 batches\n" in printed
+    assert "Stopped  at trainer.max_epochs 1, after 1,280 images\n" in printed
+    for checkpoint in ("Best     checkpoints/best.ckpt", "Last     checkpoints/last.ckpt"):
+        assert f"{checkpoint} (fidelity/fid " in printed
+    for word in ("samples_", "fid1437_train@classifier", "wandb sync", "images/s"):
         assert word in printed.replace("\n", ""), word
 
 

@@ -67,6 +67,11 @@ COMMANDS = {
         "inspection",
         SAMPLING_NAMES,
     ),
+    "compare": Command(
+        "compare runs: a table, curves and pictures, as text, PNG and one HTML page",
+        "lightning_gen.cli.comparing:compare",
+        "words",
+    ),
 }
 
 

@@ -1,7 +1,7 @@
 """The command ``inspect``: pictures and numbers of a checkpoint."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from lightning_gen.cli.outputs import check_creatable
 from lightning_gen.cli.parsing import parse_options
 from lightning_gen.cli.runs import run_folder_of
 from lightning_gen.cli.truncating import TruncationOptions, set_truncation
+from lightning_gen.drawing import with_caption
+from lightning_gen.evaluation.facts import describe_model
 from lightning_gen.inference import isolated_inference
 from lightning_gen.inspection import Findings, Subject
 from lightning_gen.inspection.anomaly import anomaly
@@ -117,6 +119,8 @@ def run_inspection(
     set_truncation(model, truncation)
     with isolated_inference(model, shared.seed):
         findings = INSPECTIONS[name](Subject(model, data, shared.seed, shared.batch_size), **options)
+    caption = f"{describe_model(model, name)}, {data.name}, seed {shared.seed}"
+    findings = replace(findings, picture=with_caption(findings.picture, caption))
     folder = shared.out or run_folder_of(checkpoint) / "inspection"
     for line in findings.summary:
         print(line)

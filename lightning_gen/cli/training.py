@@ -19,10 +19,13 @@ import lightning_gen.models  # noqa: F401 (the parser knows the names of classes
 from lightning_gen.cache import cache_dir, check_writable
 from lightning_gen.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from lightning_gen.callbacks.fidelity import Fidelity
+from lightning_gen.callbacks.figures import TrainingFigures
 from lightning_gen.callbacks.grids import ReconstructionGrid, SampleGrid
+from lightning_gen.callbacks.header import RunHeader
 from lightning_gen.callbacks.interpolation import InterpolationStrip
 from lightning_gen.callbacks.interruption import Interruption
 from lightning_gen.callbacks.progress import ProgressBar
+from lightning_gen.callbacks.run_length import time_limit_left
 from lightning_gen.callbacks.translations import TranslationGrid
 from lightning_gen.callbacks.watchdog import Watchdog
 from lightning_gen.cli.boundary import option_errors
@@ -45,7 +48,7 @@ from lightning_gen.cli.runs import (
     remove_if_empty,
     run_folder_of,
 )
-from lightning_gen.cli.stopping import reached_time_limit, report, requeue_slurm_job
+from lightning_gen.cli.stopping import report, requeue_slurm_job
 from lightning_gen.cli.strategies import check_strategy
 from lightning_gen.cli.unknown_options import names_of, unknown_option
 from lightning_gen.data import ImageData
@@ -58,6 +61,7 @@ from lightning_gen.models.checkpoint import check_fit, find_checkpoint, read_che
 RUN_FOLDER_VARIABLE = "LIGHTNING_GEN_RUN"
 """The environment variable that passes the run's folder to the processes that the first one starts."""
 CALLBACKS = {
+    "figures": TrainingFigures,  # before the pictures and scores, whose time it does not count as training
     "samples": SampleGrid,
     "reconstructions": ReconstructionGrid,
     "translations": TranslationGrid,
@@ -192,7 +196,7 @@ class TrainingCLI(LightningCLI):
         # a saved configuration trains in a folder of its own, under the name of its run
         config.name = self.experiment
         if config.trainer.enable_progress_bar is False:
-            self.trainer_defaults["callbacks"] = [ReleaseWarnings()]
+            self.trainer_defaults["callbacks"] = [ReleaseWarnings(), RunHeader()]
         if not config.trainer.fast_dev_run and is_first_process():
             create_run_folder(self.run_folder)
 
@@ -218,6 +222,7 @@ class TrainingCLI(LightningCLI):
         with option_errors("trainer"):
             trainer: Any = super().instantiate_trainer(**kwargs)
         check_processes(trainer)
+        trainer.callbacks.sort(key=lambda callback: not isinstance(callback, ProgressBar))  # it times the others
         skip_unused_hooks(trainer.callbacks)
         return trainer
 
@@ -225,7 +230,8 @@ class TrainingCLI(LightningCLI):
         """Print the summary of the run."""
         if not self.config[self.subcommand].trainer.fast_dev_run:
             print_run_summary(self.trainer, self.run_folder)
-            if reached_time_limit(self.trainer) and is_first_process():
+            left = time_limit_left(self.trainer)
+            if left is not None and left <= 0 and is_first_process():
                 report("trainer.max_time", self.trainer, self.run_folder, self.config_filename)
 
     @property
@@ -288,6 +294,8 @@ class TrainingCLI(LightningCLI):
             raise error
         if not is_first_process():
             raise SystemExit(0)
+        if not isinstance(error.__context__, KeyboardInterrupt):
+            print_run_summary(trainer, self.run_folder)
         report(number.name, trainer, self.run_folder, self.config_filename)
         requeue_slurm_job(number)
         raise SystemExit(128 + number)
@@ -315,7 +323,7 @@ def train(command: str, options: Sequence[str]) -> None:
         load_from_checkpoint_support=False,
         seed_everything_default=0,
         trainer_defaults={
-            "callbacks": [ReleaseWarnings(), ProgressBar()],
+            "callbacks": [ReleaseWarnings(), RunHeader(), ProgressBar()],
             "enable_model_summary": False,
             "num_sanity_val_steps": 0,
             "log_every_n_steps": 10,
