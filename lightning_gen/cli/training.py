@@ -41,10 +41,12 @@ from lightning_gen.cli.runs import (
 )
 from lightning_gen.cli.stopping import reached_time_limit, report, requeue_slurm_job
 from lightning_gen.cli.strategies import check_strategy
+from lightning_gen.cli.tracking import LOGGERS_HELP, description, run_loggers
 from lightning_gen.data import ImageData
 from lightning_gen.errors import InputError
 from lightning_gen.lightning_compat import skip_unused_hooks
-from lightning_gen.loggers import RunCSVLogger, WandbRunLogger
+from lightning_gen.loggers import WandbRunLogger
+from lightning_gen.loggers.choice import LoggerName, check_loggers
 from lightning_gen.models.base import GenerativeModule
 from lightning_gen.models.checkpoint import check_fit, find_checkpoint, read_checkpoint
 
@@ -82,10 +84,10 @@ class SaveConfig(SaveConfigCallback):
         super().setup(trainer, pl_module, stage)
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Log the configuration of everything but the model, which logs its own hyper-parameters."""
+        """Log the configuration, with the model's class and size; the model logs its own hyper-parameters."""
         config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
         for logger in trainer.loggers:
-            logger.log_hyperparams({name: value for name, value in config.items() if name not in ("model", "config")})
+            logger.log_hyperparams(description(pl_module, config))
 
 
 class TrainingCLI(LightningCLI):
@@ -109,6 +111,7 @@ class TrainingCLI(LightningCLI):
         parser.add_argument("--runs", type=str, default="runs", help="Folder of all runs: <runs>/<name>/<time>.")
         parser.add_argument("--ckpt_path", type=str | None, default=None, help=CKPT_PATH_HELP)
         parser.add_argument("--compile", type=bool, default=False, help=COMPILE_HELP)
+        parser.add_argument("--loggers", type=LoggerName, nargs="+", default=["csv", "wandb"], help=LOGGERS_HELP)
         for key, callback in CALLBACKS.items():
             parser.add_lightning_class_args(callback, key)
         parser.add_class_arguments(WandbRunLogger, "wandb", skip={"run_folder", "name"}, instantiate=False)
@@ -141,6 +144,7 @@ class TrainingCLI(LightningCLI):
         check_has_inputs(config.model.class_path, config.data.inputs, config.data.name)
         if config.trainer.default_root_dir is not None:
             raise InputError("trainer.default_root_dir is the run's folder; choose it with --runs and --name")
+        check_loggers(config.loggers)
         config_files = [str(path) for path in config.get("config") or []]
         self.experiment = config.name or (Path(config_files[-1]).stem if config_files else "run")
         runs = Path(config.runs)
@@ -176,15 +180,11 @@ class TrainingCLI(LightningCLI):
             raise
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Create the trainer, with the CSV and W&B loggers unless the configuration names others."""
+        """Create the trainer, with the loggers of ``--loggers`` and those of the trainer's configuration."""
         config = self.config_init[self.subcommand]
         kwargs["default_root_dir"] = str(self.run_folder)
         kwargs["plugins"] = with_checkpoint_io(config.trainer.plugins)
-        if config.trainer.logger is None or config.trainer.logger is True:
-            name = f"{self.experiment}/{self.run_folder.name}"
-            with option_errors("wandb"):
-                wandb_logger = WandbRunLogger(self.run_folder, name=name, **config.wandb.as_dict())
-            kwargs["logger"] = [RunCSVLogger(self.run_folder), wandb_logger]
+        kwargs["logger"] = run_loggers(config, self.run_folder, self.experiment, self.model)
         with option_errors("trainer"):
             trainer: Any = super().instantiate_trainer(**kwargs)
         check_processes(trainer)
