@@ -11,6 +11,8 @@ from jsonargparse import ArgumentParser, Namespace
 from pytorch_lightning.cli import LightningCLI
 
 from lightning_gen.cli import main
+from lightning_gen.evaluation.directions import direction_of
+from lightning_gen.sweeps.definition import read_sweep
 from tests.cases import CASES
 
 ROOT = Path(__file__).parent.parent
@@ -117,3 +119,7 @@ def test_a_sweep_varies_options_of_its_config(path, parser):
         for key, values in bounds.items():
             assert parsed[key.replace("model.", "model.init_args.")] == values[end]
     assert sweep["metric"].get("goal") != "minimize", f"{path.relative_to(ROOT)}: metric.goal repeats wandb's default"
+    local = read_sweep(path)
+    assert local.fit_options({"a": 1}) == ["--config", str(config), "--a=1"]
+    higher = direction_of(local.metric.removeprefix("fidelity/")) == "higher"
+    assert local.maximize == higher

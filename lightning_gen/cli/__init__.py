@@ -16,6 +16,7 @@ from lightning_gen.cli.inspecting import inspect
 from lightning_gen.cli.parsing import run_function
 from lightning_gen.cli.sampling import sample
 from lightning_gen.cli.scoring import evaluate
+from lightning_gen.cli.sweeping import sweep
 from lightning_gen.cli.training import TrainingCLI, train
 from lightning_gen.cli.translating import translate
 from lightning_gen.environment import check_environment
@@ -23,7 +24,12 @@ from lightning_gen.errors import InputError
 
 IMPORT_VARIABLE = "LIGHTNING_GEN_IMPORT"
 """The environment variable with the modules, separated by spaces, of models of the user's own."""
-FUNCTIONS: dict[str, Callable[..., None]] = {"evaluate": evaluate, "sample": sample, "translate": translate}
+FUNCTIONS: dict[str, Callable[..., None]] = {
+    "evaluate": evaluate,
+    "sample": sample,
+    "sweep": sweep,
+    "translate": translate,
+}
 """The commands that are functions; their arguments are the options."""
 COMMANDS = {
     "fit": "train a model, or resume a run",
@@ -31,6 +37,7 @@ COMMANDS = {
     "test": "report the loss on the test split",
     "evaluate": "score a checkpoint against its dataset, or a folder of images against another",
     "sample": "generate images from a checkpoint",
+    "sweep": "search hyper-parameters on this machine, by a sweep file",
     "translate": "translate or enlarge image files by a checkpoint",
     "inspect": "analyse a checkpoint: reconstructions, interpolations, neighbours, anomalies, ...",
 }
