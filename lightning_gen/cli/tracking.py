@@ -18,14 +18,14 @@ LOGGERS_HELP = (
 )
 
 
-def run_loggers(config: Any, run_folder: Path, experiment: str, model: nn.Module) -> list[Logger] | bool:
+def run_loggers(config: Any, run_folder: Path, experiment: str, tags: list[str]) -> list[Logger] | bool:
     """Create the loggers of ``--loggers`` beside those of ``trainer.logger``.
 
     Args:
         config: the configuration of the command, with the objects of ``trainer.logger``.
         run_folder: the run's folder.
         experiment: the experiment's name, which is the default group of the W&B run.
-        model: the model, whose class is a default tag.
+        tags: the default tags of the W&B run.
 
     Returns:
         The loggers, the CSV file first; False if ``trainer.logger`` is.
@@ -33,7 +33,7 @@ def run_loggers(config: Any, run_folder: Path, experiment: str, model: nn.Module
     own = config.trainer.logger
     if own is False:
         return False
-    described = {"group": experiment, "tags": [type(model).__name__, config.data.name]}
+    described = {"group": experiment, "tags": tags}
     options = described | {name: value for name, value in config.wandb.as_dict().items() if value is not None}
     with option_errors("wandb"):
         made = make_loggers(config.loggers, run_folder, experiment, options)

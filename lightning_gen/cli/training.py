@@ -21,6 +21,7 @@ from lightning_gen.callbacks.fidelity import Fidelity
 from lightning_gen.callbacks.grids import ReconstructionGrid, SampleGrid
 from lightning_gen.callbacks.interpolation import InterpolationStrip
 from lightning_gen.callbacks.interruption import Interruption
+from lightning_gen.callbacks.nearest import NearestTable
 from lightning_gen.callbacks.progress import ProgressBar
 from lightning_gen.callbacks.translations import TranslationGrid
 from lightning_gen.callbacks.watchdog import Watchdog
@@ -58,6 +59,7 @@ CALLBACKS = {
     "translations": TranslationGrid,
     "interpolation": InterpolationStrip,
     "fidelity": Fidelity,
+    "nearest": NearestTable,
     "watchdog": Watchdog,
     "best": BestCheckpoint,  # before the last, which stores the best score
     "last": LastCheckpoint,
@@ -184,7 +186,8 @@ class TrainingCLI(LightningCLI):
         config = self.config_init[self.subcommand]
         kwargs["default_root_dir"] = str(self.run_folder)
         kwargs["plugins"] = with_checkpoint_io(config.trainer.plugins)
-        kwargs["logger"] = run_loggers(config, self.run_folder, self.experiment, self.model)
+        tags = [type(self.model).__name__, self.config[self.subcommand].data.name]
+        kwargs["logger"] = run_loggers(config, self.run_folder, self.experiment, tags)
         with option_errors("trainer"):
             trainer: Any = super().instantiate_trainer(**kwargs)
         check_processes(trainer)
