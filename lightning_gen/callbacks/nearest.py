@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from pytorch_lightning import Callback, Trainer
+from pytorch_lightning import Callback
 
 from lightning_gen.checks import check_at_least
 from lightning_gen.evaluation.nearest import MAX_PIXEL, draw_samples, nearest_images, pixels_on, search_device
@@ -42,7 +42,7 @@ class NearestTable(Callback):
         self.k = k
         self.max_images = max_images
 
-    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Log the table."""
         loggers = [logger for logger in trainer.loggers if isinstance(logger, TableLogger)]
         source = getattr(trainer, "datamodule", None)

@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from lightning_gen.checks import check_at_least
+from lightning_gen.cli.catalogue import configs_folder
 from lightning_gen.cli.runs import check_name, create_run_folder
 from lightning_gen.errors import InputError
 from lightning_gen.sweeps.definition import Sweep, read_sweep
@@ -37,7 +38,7 @@ def sweep(
     <runs>/sweeps/<name>. The same command goes on with a sweep that was stopped. W&B and a login are not needed.
 
     Args:
-        config: the sweep file.
+        config: the sweep file, or the name of one of the package's, such as dcgan_digits.
         trials: number of trials of the whole sweep, including those of earlier calls; default: the file's run_cap, or
             20.
         name: name of the sweep; default: the file's name without its ending.
@@ -50,6 +51,7 @@ def sweep(
     """
     check_at_least(1, prefix="--", trials=trials)
     check_at_least(0, prefix="--", seed=seed)
+    config = find_sweep(config)
     definition = read_sweep(config)
     if find_spec("optuna") is None:
         raise InputError("sweep needs the package optuna; pip install 'lightning_gen[sweep]'")
@@ -59,6 +61,12 @@ def sweep(
     create_run_folder(folder)
     with only_process(folder), terminable():
         search(definition, folder, trials or definition.num_trials or 20, seed, prune)
+
+
+def find_sweep(config: Path) -> Path:
+    """The sweep file: a path, or the name of one of the package's."""
+    shipped = configs_folder() / "sweeps" / f"{config}.yaml"
+    return shipped if config.name == str(config) and shipped.is_file() and not config.is_file() else config
 
 
 def search(definition: Sweep, folder: Path, num_trials: int, seed: int, prune: bool) -> None:
