@@ -15,7 +15,10 @@ from lightning_gen.loggers.choice import check_loggers, make_loggers
 from lightning_gen.types import AlertLogger, CardLogger, MediaLogger
 from tests.test_cli import DIGITS, TINY, rows_of
 
-LIMITS = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--trainer.log_every_n_steps=1"]
+LIMITS = [
+    *("--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--trainer.log_every_n_steps=1"),
+    *("--fidelity.features=null", "--watchdog.every_n_batches=100"),
+]
 
 
 @pytest.fixture
@@ -41,6 +44,10 @@ def test_tensorboard_and_mlflow_have_what_the_csv_file_has(place):
     assert fit(place, *loggers) == 0
     assert fit(place, *loggers, "--ckpt_path=last", "--trainer.max_epochs=2") == 0
     run = run_of(place)
+    for logger in make_loggers(["tensorboard", "mlflow"], run, "run", {})[1:]:
+        logger.log_score_card({"protocol": {"fid": "fid10k_train"}, "scores": {"fid": 3.5}})
+        logger.log_alert("nan", "watchdog: NaN")
+        logger.finalize("success")
     losses = {int(row["images_seen"]): float(row["loss/generator"]) for row in rows_of(run) if row["loss/generator"]}
     assert list(losses) == [256, 512, 768, 1024]
     assert not (run / "wandb").exists()
@@ -48,12 +55,15 @@ def test_tensorboard_and_mlflow_have_what_the_csv_file_has(place):
     events = EventAccumulator(str(run / "tensorboard")).Reload()
     assert {event.step: pytest.approx(event.value) for event in events.Scalars("loss/generator")} == losses
     assert [event.step for event in events.Images("samples")] == [512, 1024]
-    assert any("score_card" in tag for tag in events.Tags()["tensors"])
+    assert {"score_card/text_summary", "alert/nan/text_summary"} <= set(events.Tags()["tensors"])
+    assert events.Scalars("score_card/fid")[0].value == 3.5
 
     with sqlite3.connect(place / "mlflow.db") as store:
         logged = store.execute("select step, value from metrics where key = 'loss/generator'").fetchall()
         params = dict(store.execute("select key, value from params").fetchall())
+        tags = dict(store.execute("select key, value from tags").fetchall())
         [(folder,)] = store.execute("select artifact_uri from runs").fetchall()
+    assert tags["alert.nan"] == "watchdog: NaN"
     assert dict(logged) == pytest.approx(losses)
     assert (params["model"], params["width"], params["data/name"]) == ("DCGAN", "4", "digits")
     files = {str(path.relative_to(folder)) for path in Path(folder.removeprefix("file:")).rglob("*.*")}
@@ -88,10 +98,10 @@ def test_loggers_of_the_configuration_are_added(place):
         "trainer": {"logger": [{"class_path": "CSVLogger", "init_args": {"save_dir": str(place / "own")}}]},
     }
     (place / "more.yaml").write_text(yaml.safe_dump(config))
-    assert fit(place, f"--config={place / 'more.yaml'}", "--fidelity.features=null") == 0
+    assert fit(place, f"--config={place / 'more.yaml'}") == 0
     assert (run_of(place) / "metrics.csv").is_file()
     assert list((place / "own").rglob("metrics.csv"))
-    assert fit(place, "--trainer.logger=false", "--name=none", "--fidelity.features=null") == 0
+    assert fit(place, "--trainer.logger=false", "--name=none") == 0
     [folder] = (place / "runs" / "none").iterdir()
     assert not (folder / "metrics.csv").exists()
 
