@@ -14,6 +14,7 @@ from rich.console import Console
 from lightning_gen.checks import check_at_least
 from lightning_gen.cli.catalogue import configs_folder
 from lightning_gen.cli.runs import check_name, create_run_folder
+from lightning_gen.cli.suggestions import did_you_mean
 from lightning_gen.errors import InputError
 from lightning_gen.sweeps.definition import Sweep, read_sweep
 from lightning_gen.sweeps.parameters import as_option
@@ -60,13 +61,31 @@ def sweep(
     folder = Path(runs) / "sweeps" / name
     create_run_folder(folder)
     with only_process(folder), terminable():
-        search(definition, folder, trials or definition.num_trials or 20, seed, prune)
+        try:
+            search(definition, folder, trials or definition.num_trials or 20, seed, prune)
+        except KeyboardInterrupt:
+            raise SystemExit(128 + signal.SIGINT) from None
 
 
 def find_sweep(config: Path) -> Path:
-    """The sweep file: a path, or the name of one of the package's."""
-    shipped = configs_folder() / "sweeps" / f"{config}.yaml"
-    return shipped if config.name == str(config) and shipped.is_file() and not config.is_file() else config
+    """Find a sweep file.
+
+    Args:
+        config: a file, or the name of one of the package's.
+
+    Returns:
+        The file.
+
+    Raises:
+        InputError: if there is none.
+    """
+    shipped = {path.stem: path for path in (configs_folder() / "sweeps").glob("*.yaml")}
+    if config.is_file() or config.is_dir():
+        return config
+    if str(config) in shipped:
+        return shipped[str(config)]
+    suggestion = did_you_mean(str(config), shipped)
+    raise InputError(f"there is no sweep file {config}{suggestion}; the package's are {', '.join(sorted(shipped))}")
 
 
 def search(definition: Sweep, folder: Path, num_trials: int, seed: int, prune: bool) -> None:
@@ -101,6 +120,7 @@ def search(definition: Sweep, folder: Path, num_trials: int, seed: int, prune: b
                 )
             except BaseException:
                 study.interrupt(trial)
+                console.print("  stopped; the same command goes on with the sweep")
                 raise
             study.tell(trial, outcome)
             console.print(f"  {result_line(outcome, definition)}", markup=False, highlight=False, soft_wrap=True)

@@ -6,9 +6,13 @@ from typing import Any
 
 import yaml
 
+from lightning_gen.cache import DAMAGE
+
 RECORDINGS = "offline-run-*"
 SETTINGS = ("project", "entity", "mode")
 """The options of the run's W&B run that decide where it is."""
+
+MODES = ("online", "offline", "disabled")
 
 
 def run_id_file(run_folder: Path) -> Path:
@@ -46,9 +50,12 @@ def saved_settings(run_folder: Path) -> dict[str, Any]:
     files = sorted(run_folder.glob("config*.yaml"), key=lambda path: (len(path.name), path.name))
     try:
         config = yaml.safe_load(files[-1].read_text("utf-8")) if files else None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+    except (*DAMAGE, yaml.YAMLError):
         return {}
     options = config.get("wandb") if isinstance(config, dict) else None
     if not isinstance(options, dict):
         return {}
-    return {name: options[name] for name in SETTINGS if isinstance(options.get(name), str)}
+    settings = {name: options[name] for name in SETTINGS if isinstance(options.get(name), str)}
+    if settings.get("mode") not in MODES:
+        settings.pop("mode", None)
+    return settings

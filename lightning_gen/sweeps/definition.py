@@ -77,10 +77,6 @@ def read_sweep(path: Path) -> Sweep:
     """
     try:
         content = yaml.safe_load(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise InputError(
-            f"--config {path}: there is no such file; name a sweep file, or one of the package's, such as dcgan_digits"
-        ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"--config {path} cannot be read: {' '.join(str(error).split())}") from None
     try:
