@@ -24,6 +24,7 @@ PLACEHOLDER = re.compile(
     r"\b(my_models|DIR|FILE|FOLDER|RUN|CONFIG|TIME|WHAT|ZIP|NAME)\b|[<*]|\.(zip|png|pth|pt)\b|/data/|\bSet5\b"
 )
 NEEDS_DATA = re.compile(r"mnist|celeba|cifar|bsds|div2k|df2k|horse2zebra|facades|maps|ffhq|afhq|folder|torchrun|srun")
+TAKES_HOURS = re.compile(r"\bsweep\b")
 STAND_INS = {"CONFIG": "dcgan_digits", "WHAT": "reconstruct", "runs/dcgan_digits/TIME/config.yaml": "dcgan_digits"}
 """What replaces words of a line that stand for names of the user's."""
 SHORTER = {
@@ -99,7 +100,7 @@ def without_body(function: Any) -> Any:
 
 
 def can_run(line: ShellLine) -> bool:
-    return not PLACEHOLDER.search(line.text) and not NEEDS_DATA.search(line.text)
+    return not any(pattern.search(line.text) for pattern in (PLACEHOLDER, NEEDS_DATA, TAKES_HOURS))
 
 
 @pytest.fixture(scope="module")

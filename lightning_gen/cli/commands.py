@@ -56,6 +56,7 @@ COMMANDS = {
         names={"--metrics": METRIC, **SAMPLING_NAMES},
     ),
     "sample": Command("generate images from a checkpoint", "lightning_gen.cli.sampling:sample", names=SAMPLING_NAMES),
+    "sweep": Command("search hyper-parameters on this machine, by a sweep file", "lightning_gen.cli.sweeping:sweep"),
     "translate": Command(
         "translate or enlarge image files by a checkpoint",
         "lightning_gen.cli.translating:translate",
