@@ -12,6 +12,7 @@ from importlib import import_module
 
 from lightning_gen.cli.boundary import user_message
 from lightning_gen.cli.config_files import check_files, limit_yaml
+from lightning_gen.cli.exporting import export
 from lightning_gen.cli.inspecting import inspect
 from lightning_gen.cli.parsing import run_function
 from lightning_gen.cli.sampling import sample
@@ -23,7 +24,12 @@ from lightning_gen.errors import InputError
 
 IMPORT_VARIABLE = "LIGHTNING_GEN_IMPORT"
 """The environment variable with the modules, separated by spaces, of models of the user's own."""
-FUNCTIONS: dict[str, Callable[..., None]] = {"evaluate": evaluate, "sample": sample, "translate": translate}
+FUNCTIONS: dict[str, Callable[..., None]] = {
+    "evaluate": evaluate,
+    "sample": sample,
+    "translate": translate,
+    "export": export,
+}
 """The commands that are functions; their arguments are the options."""
 COMMANDS = {
     "fit": "train a model, or resume a run",
@@ -32,6 +38,7 @@ COMMANDS = {
     "evaluate": "score a checkpoint against its dataset, or a folder of images against another",
     "sample": "generate images from a checkpoint",
     "translate": "translate or enlarge image files by a checkpoint",
+    "export": "write a model to a folder that can be shared: safetensors, model card, ONNX",
     "inspect": "analyse a checkpoint: reconstructions, interpolations, neighbours, anomalies, ...",
 }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from lightning_gen.cache import atomic
@@ -67,7 +67,7 @@ def save_exported(model: Any, folder: Path, entries: Mapping[str, Any] | None = 
         # copies: safetensors takes neither views nor tensors that share memory
         tensors = {name: value.detach().cpu().contiguous().clone() for name, value in network.state_dict().items()}
     with atomic(folder / WEIGHTS) as temporary:
-        save_file(tensors, temporary, metadata={"format": "pt"})
+        temporary.write_bytes(save(tensors, metadata={"format": "pt"}))
     write_config(folder, config)
     return config
 

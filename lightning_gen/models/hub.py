@@ -6,6 +6,7 @@ because importing it would slow down every command.
 
 import re
 import shutil
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
@@ -109,7 +110,9 @@ def card_facts(model: Any) -> CardFacts:
         makes = "generate"
     elif isinstance(model, Translator):
         makes = "translate"
-    return CardFacts((type(model).__doc__ or "").strip().split("\n\n")[0].replace("\n    ", " "), makes)
+    documents = (sys.modules[type(model).__module__].__doc__, type(model).__doc__)
+    summary = [" ".join((document or "").strip().split("\n\n")[0].split()) for document in documents]
+    return CardFacts(" ".join(dict.fromkeys(filter(None, summary))), makes)
 
 
 def download(repo_id: str, **options: Any) -> Path:

@@ -13,7 +13,7 @@ class CardFacts(NamedTuple):
     """What an export adds to the card.
 
     Attributes:
-        summary: the first line of the documentation of the model's class.
+        summary: the documentation of the model in a sentence or two.
         makes: what the model does: ``generate``, ``translate`` or ``reconstruct``.
         data: name of the training data; None where it is unknown.
         scores: score cards, as dictionaries.
