@@ -19,7 +19,7 @@ import pytorch_lightning as pl
 import torch
 import yaml
 
-from lightning_gen.cli import filter_messages
+from lightning_gen.cli.library_messages import filter_messages
 from lightning_gen.data import ImageData
 from lightning_gen.data.views import map_images
 from lightning_gen.evaluation.extractors import classifier_splits, make_extractor

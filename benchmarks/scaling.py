@@ -3,6 +3,8 @@
 python benchmarks/scaling.py                                # VAE, DCGAN and EDM, three rounds
 python benchmarks/scaling.py --models DCGAN --rounds 1 --steps 20
 
+Two runs of one process at the same time show what the machine allows: they share caches, memory and clock rate.
+
 Every process has its own batch of the same size, so two processes would ideally train twice as many images per second.
 The data path (shuffled digits, flips, gathering, conversion), the logger and the Trainer are included. Communication is
 what a step takes less when nothing is averaged over the ranks; waiting for the other process is part of it. Rounds
@@ -35,8 +37,13 @@ MODELS = {
     "DCGAN": lambda: DCGAN(SHAPE, width=32, latent_dim=64, ema_half_life=20_000),
     "EDM": lambda: EDM(SHAPE, width=32, multipliers=(1, 2), blocks=1, attention=(8,), ema_half_life=20_000),
 }
-WAYS = {"1 process": (1, True), "2 processes": (2, True), "2 without communication": (2, False)}
-"""Number of processes, and whether they communicate."""
+WAYS = {
+    "1 process": (1, 1, True),
+    "2 processes": (1, 2, True),
+    "2 without communication": (1, 2, False),
+    "2 runs at once": (2, 1, True),
+}
+"""Number of runs, of processes of a run, and whether these communicate."""
 
 
 class Timer(pl.Callback):
@@ -94,22 +101,27 @@ def work(args):
 
 def images_per_second(name, way, args):
     """Start the processes as torchrun does, and return their images per second, all together."""
-    processes, communicate = WAYS[way]
+    runs, processes, communicate = WAYS[way]
     with tempfile.TemporaryDirectory() as folder:
-        result = Path(folder) / "rate.json"
         launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
         options = ["--models", name, "--steps", str(args.steps), "--batch_size", str(args.batch_size)]
-        options += ["--worker", str(result), *(["--communicate"] if communicate else [])]
-        done = subprocess.run(
-            [*launch, __file__, *options],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise SystemExit(done.stderr[-2000:])
-        return json.loads(result.read_text())
+        options += ["--communicate"] if communicate else []
+        results = [Path(folder) / f"rate{run}.json" for run in range(runs)]
+        started = [
+            subprocess.Popen(
+                [*launch, __file__, *options, "--worker", str(result)],
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for result in results
+        ]
+        for process in started:
+            _, messages = process.communicate()
+            if process.returncode:
+                raise SystemExit(messages[-2000:])
+        return sum(json.loads(result.read_text()) for result in results)
 
 
 def parse():
@@ -130,17 +142,20 @@ def main():
         work(args)
         return
     numbers = {}
-    table = Table("model", *WAYS, "times", "communication", title=f"images per second, {args.batch_size} per process")
+    table = Table(
+        "model", *WAYS, "times", "machine", "communication", title=f"images per second, {args.batch_size} per process"
+    )
     for name in args.models:
         rates = {way: [] for way in WAYS}
         for _ in range(args.rounds):
             for way, measured in rates.items():
                 measured.append(images_per_second(name, way, args))
-        one, two, silent = (median(measured) for measured in rates.values())
-        numbers[name] = {**rates, "times": two / one, "communication": 1 - two / silent}
+        one, two, silent, apart = (median(measured) for measured in rates.values())
+        numbers[name] = {**rates, "times": two / one, "machine": apart / one, "communication": 1 - two / silent}
         row = (
             *(f"{median(measured):,.0f}" for measured in rates.values()),
             f"{two / one:.2f}",
+            f"{apart / one:.2f}",
             f"{1 - two / silent:.0%}",
         )
         table.add_row(name, *row)

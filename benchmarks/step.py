@@ -75,10 +75,13 @@ def fit_with(callback, *arguments):
         return trainer
 
     training.TrainingCLI.instantiate_trainer = with_timer
+    environment = dict(os.environ)
     try:
         code = main(["fit", *arguments, "--fidelity.features=null"])
     finally:
         training.TrainingCLI.instantiate_trainer = instantiate
+        os.environ.clear()
+        os.environ.update(environment)  # the other trainer's is that of a process of its own
     assert code == 0
 
 

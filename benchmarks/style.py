@@ -25,8 +25,8 @@ from through_trainer import WARM_UP, bare, descend, now, through_the_trainer
 from torch import nn
 from torch.nn import functional as F
 
-from lightning_gen.cli import filter_messages
 from lightning_gen.cli.devices import default_device
+from lightning_gen.cli.library_messages import filter_messages
 from lightning_gen.losses.path_length import path_lengths
 from lightning_gen.losses.penalties import r1_penalty
 from lightning_gen.models.gans.style_gan2 import StyleGAN2

@@ -18,8 +18,8 @@ from rich.table import Table
 from through_trainer import bare, descend, through_the_trainer
 from torch.nn import functional as F
 
-from lightning_gen.cli import filter_messages
 from lightning_gen.cli.devices import default_device
+from lightning_gen.cli.library_messages import filter_messages
 from lightning_gen.models.translation.cyclegan import CycleGAN
 from lightning_gen.models.translation.pix2pix import Pix2Pix
 from lightning_gen.types import Batch

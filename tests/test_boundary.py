@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +19,9 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 import lightning_gen.cli
 from lightning_gen.cli import main
 from lightning_gen.cli.boundary import option_errors, user_message
+from lightning_gen.cli.commands import COMMANDS as FUNCTIONS
 from lightning_gen.cli.inspecting import INSPECTIONS, InspectionOptions
+from lightning_gen.cli.library_messages import HELD, HeldWarnings, ReleaseWarnings
 from lightning_gen.cli.messages import MAX_LENGTH, one_line
 from lightning_gen.cli.runs import new_run_folder
 from lightning_gen.cli.training import TrainingCLI
@@ -178,7 +181,7 @@ def test_errors_of_this_package_keep_their_traceback(error, monkeypatch):
     def fail(args: Any) -> None:
         raise error
 
-    monkeypatch.setattr(lightning_gen.cli, "inspect", fail)
+    monkeypatch.setattr("lightning_gen.cli.inspecting.inspect", fail)
     with pytest.raises(type(error)):
         main(["inspect", "mix"])
 
@@ -187,8 +190,38 @@ def test_errors_of_the_machine_are_one_line(monkeypatch, capsys):
     def fail(args: Any) -> None:
         raise OSError(28, "No space left on device", "runs/x")
 
-    monkeypatch.setattr(lightning_gen.cli, "inspect", fail)
+    monkeypatch.setattr("lightning_gen.cli.inspecting.inspect", fail)
     assert line_of(["inspect", "mix"], capsys) == "error: runs/x: No space left on device\n"
+
+
+@pytest.mark.parametrize("error", [None, InputError("x"), KeyError("x")])
+def test_warnings_of_libraries_are_not_shown_before_an_error_of_the_input(error, monkeypatch, capsys):
+    def work(args: Any) -> None:
+        warnings.warn_explicit("from a library", UserWarning, "library.py", 1)
+        warnings.warn_explicit("from this package", UserWarning, lightning_gen.cli.__file__, 1)
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr("lightning_gen.cli.inspecting.inspect", work)
+    show = warnings.showwarning
+    with warnings.catch_warnings(record=True) as shown:
+        with pytest.raises(KeyError) if isinstance(error, KeyError) else contextlib.nullcontext():
+            assert main(["inspect", "mix"]) == (0 if error is None else 2)
+        messages = [str(warning.message) for warning in shown]
+    assert messages == ["from this package", *["from a library"] * (not isinstance(error, InputError))]
+    assert warnings.showwarning is show
+
+
+def test_held_warnings_are_shown_after_the_first_batch():
+    shown: list[str] = []
+    held = HeldWarnings(lambda message, *_: shown.append(message))
+    held("first", UserWarning, "library.py", 1)
+    assert shown == []
+    token = HELD.set(held)
+    ReleaseWarnings().on_train_batch_end()
+    HELD.reset(token)
+    held("second", UserWarning, "library.py", 1)
+    assert shown == ["first", "second"]
 
 
 def test_errors_of_a_constructor_of_a_library_are_of_its_options():
@@ -252,7 +285,7 @@ def outcome(function: Callable[[], Any]) -> None:
 def options_of(command: str) -> list[str]:
     """All options of a command that is a function."""
     name = command.removeprefix("inspect ")
-    function = INSPECTIONS[name] if command.startswith("inspect") else lightning_gen.cli.FUNCTIONS[name]
+    function = INSPECTIONS[name] if command.startswith("inspect") else FUNCTIONS[name].load()
     names = [*function.__annotations__, *(InspectionOptions.__annotations__ if "inspect" in command else ())]
     names += ["steps", "sampler", "eta", "churn", "guidance", "guidance_interval", "truncation", "truncated_layers"]
     return sorted({*names} - {"return", "subject", "sampling", "style_options"} - NO_WORK.get(command, set()))

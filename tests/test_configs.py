@@ -33,7 +33,7 @@ def parser() -> ArgumentParser:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LightningCLI, "parse_arguments", stop)
         with pytest.raises(ParserBuiltError) as built:
-            main(["fit"])
+            main(["fit", "dcgan_digits"])
     return built.value.args[0]
 
 

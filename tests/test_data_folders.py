@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lightning_gen.data import ImageData, folder_set
+from lightning_gen.data import ImageData, files, folder_set
+from lightning_gen.data.sources import FileSource
 from lightning_gen.errors import InputError
 from tests.image_files import folder_data, random_pixels, save_image, write_images, write_pets, write_zip
 
@@ -43,6 +44,48 @@ def test_zip_equals_folder(pets, tmp_path):
         assert np.array_equal(from_zip.labels, from_folder.labels)
         assert from_zip[:].equal(from_folder[:])
         assert pickle.loads(pickle.dumps(from_zip))[:1].equal(from_zip[:1])
+
+
+@pytest.mark.parametrize(
+    ("name", "is_image"),
+    [
+        ("a.png", True),
+        ("./a/b.JPG", True),
+        ("a/b.c/d.webp", True),
+        (".a.png", False),
+        ("a/.b/c.png", False),
+        ("a/.png", False),
+        ("a/__MACOSX/b.png", False),
+        ("../a.png", False),
+        ("a.png/b", False),
+        ("a.tif", False),
+    ],
+)
+def test_which_files_are_images(name, is_image):
+    assert files._is_image(name) == is_image
+
+
+def test_a_folder_is_listed_and_scanned_once(pets, monkeypatch):
+    calls = []
+    for kind, method in ((files.Folder, "names"), (FileSource, "scan")):
+        function = getattr(kind, method)
+
+        def counted(self, *args, method=method, function=function):
+            calls.append(method)
+            return function(self, *args)
+
+        monkeypatch.setattr(kind, method, counted)
+    data = folder_data(pets)
+    data.prepare_data()
+    assert data.num_classes == 2
+    assert sorted(calls) == ["names", "scan", "scan"]  # train and test
+
+
+def test_names_below_a_relative_folder(pets, monkeypatch):
+    expected = sorted(f"{pet}/{index}.png" for pet in ("cat", "dog") for index in range(10))
+    monkeypatch.chdir(pets)
+    for path in (Path(), pets, pets.parent / "pets"):
+        assert sorted(files.Folder(path).names()) == expected
 
 
 def test_a_folder_of_all_images_is_not_a_class(tmp_path):

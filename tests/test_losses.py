@@ -20,6 +20,7 @@ from lightning_gen.losses.adversarial import (
     non_saturating_generator_loss,
 )
 from lightning_gen.losses.penalties import gradient_penalty, image_gradients, r1_penalty
+from lightning_gen.losses.softplus import softplus
 from lightning_gen.networks.variational import Posterior, bernoulli_log_likelihood, gaussian_log_likelihood
 
 seeds = st.integers(0, 2**31)
@@ -161,6 +162,19 @@ def test_kl_and_log_ratio_against_torch_distributions(seed):
     latents = torch.randn(7, 5, 3, generator=generator).double()
     expected = (Normal(0.0, 1.0).log_prob(latents) - q.log_prob(latents)).sum(2)
     torch.testing.assert_close(Posterior(mean, log_var).log_ratio(latents), expected)
+
+
+def test_softplus_and_its_derivatives_are_those_of_torch():
+    values = torch.cat([torch.linspace(-100, 100, 4001), torch.tensor([0.0, -math.inf, math.inf])])
+    expected = nn.functional.softplus(values.double()).float()
+    torch.testing.assert_close(softplus(values), expected, rtol=1e-6, atol=1.2e-7)
+    assert softplus(torch.tensor(math.nan)).isnan()
+    points = torch.tensor([-30.0, -1.0, 0.0, 0.3, 40.0], dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(softplus(points), nn.functional.softplus(points), rtol=1e-12, atol=1e-15)
+    assert torch.autograd.gradcheck(softplus, points)
+    assert torch.autograd.gradgradcheck(softplus, points)
+    (derivative,) = torch.autograd.grad(softplus(points).sum(), points)
+    assert derivative[2] == 0.5
 
 
 @settings(max_examples=20, deadline=None)

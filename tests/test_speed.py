@@ -1,5 +1,7 @@
 """What makes steps fast: the fused Adam and the progress bar, which leave results as they are."""
 
+import ctypes
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ from torch.optim import Adam
 
 from lightning_gen.callbacks import progress
 from lightning_gen.callbacks.progress import ProgressBar
+from lightning_gen.cli.devices import declare_missing_gpus
 from lightning_gen.lightning_compat import skip_unused_hooks
 from lightning_gen.models import VAE, WGANGP
 from tests.helpers import loader, trainer
@@ -105,3 +108,20 @@ def test_threads_spin_briefly_unless_the_user_chooses(start, given, expected):
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment, cwd=ROOT
     )
     assert done.stdout.split() == [str(expected), "False"]
+
+
+def test_a_machine_without_gpus_counts_them_once(monkeypatch):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    declare_missing_gpus()
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"  # the user's value stays
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    declare_missing_gpus()
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+    opened = []
+    monkeypatch.setattr(ctypes, "CDLL", opened.append)
+    parameter = torch.nn.Parameter(torch.ones(1))
+    parameter.grad = torch.ones(1)
+    Adam([parameter]).step()
+    assert not opened

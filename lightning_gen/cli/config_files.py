@@ -3,10 +3,8 @@
 import stat
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
-from jsonargparse import get_loader, set_loader
 
 from lightning_gen.errors import InputError
 
@@ -16,20 +14,6 @@ MAX_NODES = 100_000
 ENDINGS = (".yaml", ".yml", ".json")
 CONFIG_OPTIONS = ("--config", "-c")
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-def limit_yaml() -> None:
-    """Make the parser refuse YAML whose aliases stand for too many values, or that is nested too deeply."""
-    load = get_loader("yaml")
-    if getattr(load, "limited", False):
-        return
-
-    def load_limited(stream: Any, *args: Any, **kwargs: Any) -> Any:
-        check_yaml(stream)
-        return load(stream, *args, **kwargs)
-
-    load_limited.limited = True  # type: ignore[attr-defined]
-    set_loader("yaml", load_limited, exceptions=(yaml.YAMLError,))
 
 
 def check_yaml(text: str) -> None:

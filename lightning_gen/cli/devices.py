@@ -1,5 +1,7 @@
 """The device of a command: the value of ``--device``."""
 
+import os
+
 import torch
 
 from lightning_gen.errors import InputError
@@ -29,3 +31,13 @@ def default_device() -> str:
     """The accelerator if there is one, otherwise the CPU."""
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     return "cpu" if accelerator is None else accelerator.type
+
+
+def declare_missing_gpus() -> None:
+    """Set ``CUDA_VISIBLE_DEVICES`` to no device on a machine without a GPU, unless it is set.
+
+    Otherwise each step of an optimizer opens the driver's library to count the GPUs, if torch was built for CUDA. It
+    takes 0.3 ms, a twentieth of the step of a small network.
+    """
+    if not torch.cuda.is_available():
+        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")

@@ -13,7 +13,6 @@ from lightning_gen.cli.outputs import check_creatable
 from lightning_gen.cli.parsing import parse_options
 from lightning_gen.cli.runs import run_folder_of
 from lightning_gen.cli.truncating import TruncationOptions, set_truncation
-from lightning_gen.errors import InputError
 from lightning_gen.inference import isolated_inference
 from lightning_gen.inspection import Findings, Subject
 from lightning_gen.inspection.anomaly import anomaly
@@ -34,8 +33,6 @@ from lightning_gen.inspection.traverse import traverse
 from lightning_gen.models.checkpoint import find_checkpoint, load_model
 from lightning_gen.types import SamplingOptions
 
-PATH_OPTIONS = ("--ckpt", "--out", "--root", "--psnr_ckpt", "--lpips_weights")
-"""Options whose value may be equal to the name of an inspection."""
 INSPECTIONS: dict[str, Callable[..., Findings]] = {
     "reconstruct": reconstruct,
     "interpolate": interpolate,
@@ -79,26 +76,15 @@ class InspectionOptions:
 
 
 def inspect(args: Sequence[str]) -> None:
-    """Run an inspection: ``inspect --ckpt CKPT WHAT [options]``.
+    """Run an inspection: ``inspect WHAT --ckpt CKPT [options]``.
 
     Args:
-        args: the command's arguments, with the inspection's name at any position.
-
-    Raises:
-        InputError: if no inspection is named.
+        args: the inspection's name and the options.
     """
-    words = list(args)
-    names = [i for i, word in enumerate(words) if word in INSPECTIONS and (i == 0 or words[i - 1] not in PATH_OPTIONS)]
-    if not names and {"-h", "--help"} & {*words}:
-        print(f"usage: python -m lightning_gen inspect WHAT --ckpt CKPT [--help] ...\nWHAT: {', '.join(INSPECTIONS)}")
-        return
-    if not names:
-        raise InputError(f"name what to inspect, one of {', '.join(INSPECTIONS)}: inspect --ckpt CKPT WHAT [options]")
-    name = words.pop(names[0])
-    inspection = INSPECTIONS[name]
+    name, *words = args
     groups = (InspectionOptions, SamplingOptions, TruncationOptions)
     [shared, sampling, truncation], options = parse_options(
-        inspection, f"inspect {name}", words, groups, skip={"subject"}
+        INSPECTIONS[name], f"inspect {name}", words, groups, skip={"subject"}
     )
     run_inspection(name, shared, sampling, truncation, options)
 

@@ -7,10 +7,12 @@ from dataclasses import fields, is_dataclass
 from itertools import pairwise
 from typing import Any, get_args, get_origin, get_type_hints
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentError, ArgumentParser
 
-import lightning_gen.models
+from lightning_gen.cli.catalogue import MODEL
 from lightning_gen.cli.limits import check_options
+from lightning_gen.cli.unknown_options import names_of, unknown_option
+from lightning_gen.errors import InputError
 
 MODEL_ERRORS = {
     r"Expected a dot import path string: (\S+)": r"there is no model \1",
@@ -19,7 +21,7 @@ MODEL_ERRORS = {
     r"Import path does not correspond to a subclass of GenerativeModule": "the model is not a GenerativeModule",
     r'"(\S+)" is not a subclass of GenerativeModule': r"\1 is not a GenerativeModule",
     r"(No module named .+)": r"cannot import the model: \1",
-    r"the following arguments are required: (?:\w+\.)?model$": "--model is required, here or in --config",
+    r"the following arguments are required: (?:\w+\.)?model$": "a configuration or --model is required",
 }
 """How jsonargparse 4.53 reports the name of a class that cannot be used, and what the user reads."""
 
@@ -66,11 +68,16 @@ def parse_options(
 
     Returns:
         An instance of each dataclass, and the function's arguments by name.
+
+    Raises:
+        InputError: for an option that does not exist.
+        ArgumentError: for any other error of the command line.
     """
     parser = ArgumentParser(
-        prog=f"python -m lightning_gen {name}",
+        prog=f"lightning-gen {name}",
         description=(inspect.getdoc(function) or "").partition("\n\nArgs:")[0],
         exit_on_error=False,
+        allow_abbrev=False,
     )
     kinds = {argument: kind for argument, kind in get_type_hints(function).items() if argument not in skip}
     parser.add_function_arguments(function, as_group=False, skip=set(skip))
@@ -80,7 +87,13 @@ def parse_options(
     parser.set_defaults(dict(defaults or {}))
     lists = {f"--{argument}" for argument, kind in kinds.items() if is_list(kind)}
     switches = {f"--{argument}" for argument, kind in kinds.items() if kind is bool}
-    options = parser.parse_args(join_values(args, lists, switches)).as_dict()
+    try:
+        options = parser.parse_args(join_values(args, lists, switches)).as_dict()
+    except ArgumentError as error:
+        message = unknown_option(str(error), name, names_of(parser))
+        if message is None:
+            raise
+        raise InputError(message) from error
     check_options(options)
     values = [group(**{field.name: options.pop(field.name) for field in fields(group)}) for group in groups]
     return values, options
@@ -127,7 +140,7 @@ def model_error(message: str) -> str | None:
         message: the parser's message.
 
     Returns:
-        The reason and the names of all models, or None for an error about anything else.
+        The reason and where to see the models, or None for an error about anything else.
     """
     flat = re.sub(r"\s+", " ", message).strip()
     is_about_model = flat.startswith(('Parser key "model":', "--model.help:", "the following arguments are required:"))
@@ -138,6 +151,5 @@ def model_error(message: str) -> str | None:
     for pattern, reason in MODEL_ERRORS.items():
         match = re.search(pattern, flat)
         if match is not None:
-            names = ", ".join(sorted(lightning_gen.models.__all__, key=str.lower))
-            return f"{match.expand(reason)}; the models are {names}; a class of your own is given by its import path"
+            return f"{match.expand(reason)}; {MODEL.advice}"
     return None

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 
-import lightning_gen.models
+import lightning_gen.models  # noqa: F401 (the parser knows the names of classes that are imported)
 from lightning_gen.cache import cache_dir, check_writable
 from lightning_gen.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from lightning_gen.callbacks.fidelity import Fidelity
@@ -25,9 +26,13 @@ from lightning_gen.callbacks.progress import ProgressBar
 from lightning_gen.callbacks.translations import TranslationGrid
 from lightning_gen.callbacks.watchdog import Watchdog
 from lightning_gen.cli.boundary import option_errors
+from lightning_gen.cli.catalogue import MODEL
 from lightning_gen.cli.checkpoint_io import with_checkpoint_io
 from lightning_gen.cli.checks import check_has_inputs, check_inputs, check_likelihood, check_processes
+from lightning_gen.cli.devices import declare_missing_gpus
+from lightning_gen.cli.library_messages import ReleaseWarnings
 from lightning_gen.cli.limits import check_training_options
+from lightning_gen.cli.names import model_of
 from lightning_gen.cli.parsing import model_error
 from lightning_gen.cli.perceptual import set_classifier
 from lightning_gen.cli.resuming import check_resumable, restoring
@@ -41,6 +46,7 @@ from lightning_gen.cli.runs import (
 )
 from lightning_gen.cli.stopping import reached_time_limit, report, requeue_slurm_job
 from lightning_gen.cli.strategies import check_strategy
+from lightning_gen.cli.unknown_options import names_of, unknown_option
 from lightning_gen.data import ImageData
 from lightning_gen.errors import InputError
 from lightning_gen.lightning_compat import skip_unused_hooks
@@ -67,6 +73,17 @@ CKPT_PATH_HELP = (
     "validate and test load the best, otherwise the last. `last` is the newest run of this name."
 )
 
+CONFIG_HELP = (
+    "CONFIG is the name of a configuration of the package (lightning-gen list configs) or a YAML file; of several, "
+    "later ones take precedence. A model's options: lightning-gen fit --model.help NAME (lightning-gen list models). "
+    "Every setting and its value: lightning-gen fit CONFIG --print_config."
+)
+HELP = {
+    "fit": f"lightning-gen fit CONFIG [options]: train a model, or resume a run. {CONFIG_HELP}",
+    "validate": f"lightning-gen validate CONFIG [options]: report the loss on the validation split. {CONFIG_HELP}",
+    "test": f"lightning-gen test CONFIG [options]: report the loss on the test split. {CONFIG_HELP}",
+}
+"""The description of each command."""
 COMPILE_HELP = "fit: compile the networks of training steps by torch.compile, with CUDA graphs on a GPU."
 
 
@@ -114,6 +131,7 @@ class TrainingCLI(LightningCLI):
         parser.add_class_arguments(WandbRunLogger, "wandb", skip={"run_folder", "name"}, instantiate=False)
         for name in ("image_shape", "num_classes", "input_shape"):
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
+        self.command_parser = parser  # those of all commands have the same options
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse the options.
@@ -123,16 +141,29 @@ class TrainingCLI(LightningCLI):
             args: the command line; None: that of the process.
 
         Raises:
-            InputError: if the model's name is not the name of a model.
+            InputError: if the model's name is not the name of a model, or there is no option of a name.
         """
         try:
             super().parse_arguments(parser, args)
         except ArgumentError as error:
-            message = model_error(str(error))
+            message = model_error(str(error)) or self.unknown_option(str(error), args)
             if message is None:
                 raise
             raise InputError(message) from error
         check_training_options(self.config[self.config.subcommand].as_dict())
+
+    def unknown_option(self, message: str, args: ArgsType) -> str | None:
+        """Explain an error about an option that does not exist.
+
+        Args:
+            message: the parser's message.
+            args: the command line; None: that of the process.
+
+        Returns:
+            One line, or None for an error about anything else.
+        """
+        command, *options = sys.argv[1:] if args is None else [*args]
+        return unknown_option(message, command, names_of(self.command_parser), model_of(options))
 
     def before_instantiate_classes(self) -> None:
         """Choose and create the run's folder, and find the checkpoint, before anything else is created."""
@@ -163,7 +194,7 @@ class TrainingCLI(LightningCLI):
         # a saved configuration trains in a folder of its own, under the name of its run
         config.name = self.experiment
         if config.trainer.enable_progress_bar is False:
-            del self.trainer_defaults["callbacks"]
+            self.trainer_defaults["callbacks"] = [ReleaseWarnings()]
         if not config.trainer.fast_dev_run and is_first_process():
             create_run_folder(self.run_folder)
 
@@ -185,6 +216,7 @@ class TrainingCLI(LightningCLI):
             with option_errors("wandb"):
                 wandb_logger = WandbRunLogger(self.run_folder, name=name, **config.wandb.as_dict())
             kwargs["logger"] = [RunCSVLogger(self.run_folder), wandb_logger]
+        declare_missing_gpus()
         with option_errors("trainer"):
             trainer: Any = super().instantiate_trainer(**kwargs)
         check_processes(trainer)
@@ -218,8 +250,7 @@ class TrainingCLI(LightningCLI):
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
         if not hasattr(self.model, "network"):
-            names = ", ".join(lightning_gen.models.__all__)
-            raise InputError(f"{type(self.model).__name__} has no network: use a model; the models are {names}")
+            raise InputError(f"{type(self.model).__name__} has no network: use a model; {MODEL.advice}")
         check_likelihood(self.model, self.datamodule)
         check_inputs(self.model, self.datamodule)
         ckpt_path = self.config[subcommand].ckpt_path
@@ -264,15 +295,17 @@ class TrainingCLI(LightningCLI):
         raise SystemExit(128 + number)
 
 
-def train(args: Sequence[str]) -> None:
+def train(command: str, options: Sequence[str]) -> None:
     """Run fit, validate or test.
 
     Args:
-        args: the command and its options.
+        command: the command.
+        options: its options.
 
     Raises:
         InputError: if an option is invalid.
     """
+    args = [command, *options]
     torch.set_float32_matmul_precision("high")  # TensorFloat32 on the GPUs that have it
     TrainingCLI(
         GenerativeModule,
@@ -284,15 +317,18 @@ def train(args: Sequence[str]) -> None:
         load_from_checkpoint_support=False,
         seed_everything_default=0,
         trainer_defaults={
-            "callbacks": [ProgressBar()],
+            "callbacks": [ReleaseWarnings(), ProgressBar()],
             "enable_model_summary": False,
             "num_sanity_val_steps": 0,
             "log_every_n_steps": 10,
             "use_distributed_sampler": False,
         },
-        parser_kwargs={"prog": "python train.py"},
-        args=None if list(args) == sys.argv[1:] else list(args),
+        parser_kwargs={"prog": "lightning-gen", **{name: {"description": text} for name, text in HELP.items()}},
+        args=None if args == sys.argv[1:] else args,
     )
+
+
+fit, validate, test = (partial(train, command) for command in TrainingCLI.subcommands())
 
 
 def is_first_process() -> bool:

@@ -41,6 +41,7 @@ class DatasetInfo:
         read_domains: reads domains A and B, the second argument says whether partners are needed; None: the data has
             one domain. ``read`` then gives domain B.
         partners: whether the images of the two domains are partners in any case.
+        summary: one line for ``lightning-gen list datasets``, which reads it from this file.
     """
 
     name: str
@@ -57,6 +58,7 @@ class DatasetInfo:
     root_is_dataset: bool = False
     read_domains: Callable[[ReadOptions, bool], Domains] | None = None
     partners: bool = False
+    summary: str = ""
 
     def read_options(self, root: Path, *, download: bool, holdout: float) -> ReadOptions:
         """The arguments of ``read``.
@@ -72,6 +74,14 @@ class DatasetInfo:
         return ReadOptions(root, download, holdout, f"{self.files} into {root / self.folder}")
 
 
+_DIGITS = DatasetInfo(
+    "digits",
+    read_digits,
+    image_size=16,
+    channels=1,
+    num_classes=10,
+    summary="scikit-learn's handwritten digits: 1,797 grey images, 10 classes, no files needed",
+)
 _MNIST = DatasetInfo(
     "mnist",
     partial(read_torchvision, name="mnist", dataset=MNIST),
@@ -81,6 +91,52 @@ _MNIST = DatasetInfo(
     files=IDX_FILES,
     folder="MNIST/raw",
     padded=True,
+    summary="MNIST: 70,000 grey images of handwritten digits, 10 classes",
+)
+_FASHION_MNIST = replace(
+    _MNIST,
+    name="fashion_mnist",
+    read=partial(read_torchvision, name="fashion_mnist", dataset=FashionMNIST),
+    folder="FashionMNIST/raw",
+    summary="Fashion-MNIST: 70,000 grey images of clothes, 10 classes",
+)
+_STACKED_MNIST = replace(
+    _MNIST,
+    name="stacked_mnist",
+    channels=3,
+    num_classes=1000,
+    stacked=3,
+    stacked_sizes=STACKED_SIZES,
+    summary="three random digits of MNIST as the channels of a colour image, 1,000 classes",
+)
+_CIFAR10 = DatasetInfo(
+    "cifar10",
+    partial(read_torchvision, name="cifar10", dataset=CIFAR10),
+    image_size=32,
+    channels=3,
+    num_classes=10,
+    files="cifar-10-python.tar.gz, unpacked,",
+    summary="CIFAR-10: 60,000 colour images of animals and vehicles, 10 classes",
+)
+_CELEBA = DatasetInfo(
+    "celeba",
+    read_celeba,
+    image_size=64,
+    channels=3,
+    num_classes=0,
+    files="img_align_celeba.zip (or its folder) and list_eval_partition.txt",
+    folder="celeba",
+    crop=148,
+    summary="CelebA: 202,599 colour photographs of faces, no classes",
+)
+_FOLDER = DatasetInfo(
+    "folder",
+    read_folder,
+    image_size=64,
+    channels=None,
+    num_classes=None,
+    root_is_dataset=True,
+    summary="the images of a folder or zip (--data.root); sub-folders are classes, or splits",
 )
 _PAIRS = DatasetInfo(
     "pairs",
@@ -91,39 +147,17 @@ _PAIRS = DatasetInfo(
     root_is_dataset=True,
     read_domains=read_pairs,
     partners=True,
+    summary="the pairs of a folder or zip (--data.root): inputs A and targets B",
 )
-_RECORDS = (
-    DatasetInfo("digits", read_digits, image_size=16, channels=1, num_classes=10),
-    _MNIST,
-    replace(
-        _MNIST,
-        name="fashion_mnist",
-        read=partial(read_torchvision, name="fashion_mnist", dataset=FashionMNIST),
-        folder="FashionMNIST/raw",
-    ),
-    replace(_MNIST, name="stacked_mnist", channels=3, num_classes=1000, stacked=3, stacked_sizes=STACKED_SIZES),
-    DatasetInfo(
-        "cifar10",
-        partial(read_torchvision, name="cifar10", dataset=CIFAR10),
-        image_size=32,
-        channels=3,
-        num_classes=10,
-        files="cifar-10-python.tar.gz, unpacked,",
-    ),
-    DatasetInfo(
-        "celeba",
-        read_celeba,
-        image_size=64,
-        channels=3,
-        num_classes=0,
-        files="img_align_celeba.zip (or its folder) and list_eval_partition.txt",
-        folder="celeba",
-        crop=148,
-    ),
-    DatasetInfo("folder", read_folder, image_size=64, channels=None, num_classes=None, root_is_dataset=True),
+_DOMAINS = replace(
     _PAIRS,
-    replace(_PAIRS, name="domains", read=partial(images_of, read_domains), read_domains=read_domains, partners=False),
+    name="domains",
+    read=partial(images_of, read_domains),
+    read_domains=read_domains,
+    partners=False,
+    summary="the two domains of a folder or zip (--data.root), A and B, without pairs",
 )
+_RECORDS = (_DIGITS, _MNIST, _FASHION_MNIST, _STACKED_MNIST, _CIFAR10, _CELEBA, _FOLDER, _PAIRS, _DOMAINS)
 DATASETS = {record.name: record for record in _RECORDS}
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from lightning_gen.data.decode import Framing
 from lightning_gen.data.domains import check_sizes
 from lightning_gen.data.inputs import Direction
 from lightning_gen.data.packing import OnCorrupt, PackedImages, derived_folder, folder_in_cache, pack, scan_source
-from lightning_gen.data.sources import IndexArray, Source
+from lightning_gen.data.sources import IndexArray, Scan, Source
 from lightning_gen.data.splits import (
     SPLITS,
     Domains,
@@ -96,7 +96,7 @@ class DecodedDataset:
         """The numbers of channels and of classes; read from the data only where the dataset's record has None."""
         channels, num_classes = self.channels or self.info.channels, self.info.num_classes
         if channels is None or num_classes is None:
-            splits = self._domains().images
+            splits = self._domains.images
             if channels is None:
                 channels = self._scan_channels(splits)
             if num_classes is None:
@@ -107,12 +107,23 @@ class DecodedDataset:
     @cached_property
     def input_channels(self) -> int:
         """The number of channels of stored inputs."""
-        return self._scan_channels(self._domains().inputs)
+        return self._scan_channels(self._domains.inputs)
 
     def _scan_channels(self, splits: Splits) -> int:
         """3 where any image has colour, else 1."""
-        scans = [scan_source(source, self._cache_folder) for source in splits.values()]
-        return 3 if any(scan.colour for scan in scans) else 1
+        unique = {source.name: source for source in splits.values()}
+        return 3 if any(self._scan(source).colour for source in unique.values()) else 1
+
+    def _scan(self, source: Source) -> Scan:
+        """Scan a source, once."""
+        if source.name not in self._scans:
+            self._scans[source.name] = scan_source(source, self._cache_folder)
+        return self._scans[source.name]
+
+    @cached_property
+    def _scans(self) -> dict[str, Scan]:
+        """The scans of sources by name."""
+        return {}
 
     @cached_property
     def base_sets(self) -> dict[str, PackedImages | StackedImages]:
@@ -132,17 +143,21 @@ class DecodedDataset:
     @cached_property
     def packed(self) -> dict[str, PackedImages]:
         """The decoded images of each split, binarised once if ``binarize`` is set."""
-        return self._pack(self._domains().images, binarized=self.binarize is not None)
+        packed = self._pack(self._domains.images, binarized=self.binarize is not None)
+        vars(self).pop("_domains", None)  # the undecoded images may be large
+        return packed
 
     @cached_property
     def packed_grey(self) -> dict[str, PackedImages]:
         """The decoded images of each split, not binarised."""
-        return self._pack(self._domains().images, binarized=False)
+        return self._pack(self._domains.images, binarized=False)
 
     @cached_property
     def input_packed(self) -> dict[str, PackedImages]:
         """The decoded images that inputs are, or are computed from, for each split where these are not ``packed``."""
-        inputs, images = self._domains()
+        if not self.stored and (not self.computed or self.paired):
+            return {}
+        inputs, images = self._domains
         if not self.stored:
             return self._pack(inputs, binarized=self.binarize is not None)
         for split in SPLITS:
@@ -171,11 +186,11 @@ class DecodedDataset:
         unique = {source.name: source for source in splits.values()}
         folder = self._cache_folder
         packed = {
-            name: pack(source, scan_source(source, folder), framing, folder, self.on_corrupt)
-            for name, source in unique.items()
+            name: pack(source, self._scan(source), framing, folder, self.on_corrupt) for name, source in unique.items()
         }
         return {split: packed[source.name] for split, source in splits.items()}
 
+    @cached_property
     def _domains(self) -> Domains:
         """The undecoded images of each split, and those that inputs are, or are computed from, where these differ."""
         info, options = self.info, self._read_options

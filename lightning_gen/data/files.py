@@ -2,16 +2,19 @@
 
 import io
 import os
+import posixpath
 import stat
 import zipfile
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from lightning_gen.errors import InputError
 
 READ_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 """Flags with which opening a pipe returns at once."""
+HIDDEN = (".", "__MACOSX")
+"""What the names of hidden files and folders start with."""
 IMAGE_EXTENSIONS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"}
 
 
@@ -27,6 +30,7 @@ class Folder:
         Links to folders are followed, but not those that lead back to a folder that contains them.
         """
         names = []
+        prefix = len(os.path.join(self.path, ""))  # noqa: PTH118 (strings: a path object for each file takes longer)
         ancestors: dict[str, frozenset[tuple[int, int]]] = {}
         for folder, subfolders, files in os.walk(self.path, followlinks=True):
             status = Path(folder).stat()
@@ -36,8 +40,8 @@ class Folder:
                 subfolders.clear()
                 continue
             ancestors |= {str(Path(folder) / name): above | {identity} for name in subfolders}
-            relative = Path(folder).relative_to(self.path)
-            names += [(relative / file).as_posix() for file in files]
+            relative = f"{folder[prefix:]}/".replace(os.sep, "/").lstrip("/")
+            names += [relative + file for file in files]
         return names
 
     def read(self, name: str) -> bytes:
@@ -153,12 +157,12 @@ def open_images(path: Path) -> tuple[FileTree, list[str]]:
 
 def image_names(tree: FileTree) -> list[str]:
     """The sorted names of all image files, without hidden ones and ``__MACOSX``; none raises an :class:`InputError`."""
-    names = sorted(name for name in tree.names() if _is_image(PurePosixPath(name)))
+    names = sorted(filter(_is_image, tree.names()))
     if not names:
         raise InputError(f"{tree.path} contains no images ({', '.join(sorted(IMAGE_EXTENSIONS))})")
     return names
 
 
-def _is_image(name: PurePosixPath) -> bool:
-    hidden = any(part.startswith((".", "__MACOSX")) for part in name.parts)
-    return not hidden and name.suffix.lower() in IMAGE_EXTENSIONS
+def _is_image(name: str) -> bool:
+    hidden = any(part.startswith(HIDDEN) and part != "." for part in name.split("/"))
+    return not hidden and posixpath.splitext(name)[1].lower() in IMAGE_EXTENSIONS

@@ -20,7 +20,7 @@ from lightning_gen.errors import InputError
 MAX_WORKERS = 16
 PROBE = 8
 """Number of indices that are timed in this process before others are started."""
-MIN_SECONDS = 0.5
+MIN_SECONDS = 0.25
 """Estimated duration below which no processes are started, which takes a tenth of a second."""
 CHUNK_SECONDS = 0.02
 """Estimated duration of a call, which is long compared with sending its result."""

@@ -158,17 +158,21 @@ def full_precision(device: torch.device) -> Iterator[None]:
         torch.set_float32_matmul_precision(matmul)
 
 
-def record(space: Space, position: Position) -> Metric[FeatureInputs]:
-    """The record of a path length in the table of metrics."""
-    probe = PathLength(space, position)
+def record(name: str, probe: PathLength) -> Metric[FeatureInputs]:
+    """The record of a path length in the table of metrics; the command line reads the names from this file."""
     return Metric(
-        probe.name,
+        name,
         needs=frozenset({"generator", "distance"}),
-        scores={probe.name: "lower", f"{probe.name}_sem": None},
-        compute=trimmed_mean(probe.name),
+        scores={name: "lower", f"{name}_sem": None},
+        compute=trimmed_mean(name),
         probe=probe,
         min_images=2,
     )
 
 
-PATH_LENGTHS = (record("z", "full"), record("z", "end"), record("w", "full"), record("w", "end"))
+PATH_LENGTHS = (
+    record("ppl_zfull", PathLength("z", "full")),
+    record("ppl_zend", PathLength("z", "end")),
+    record("ppl_wfull", PathLength("w", "full")),
+    record("ppl_wend", PathLength("w", "end")),
+)

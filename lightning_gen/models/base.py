@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar, cast
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -225,6 +226,8 @@ class GenerativeModule(HubModel, PlainBatches, LightningModule, Generic[Network]
             check_optimizer(optimizer)
         if self.device.type == "cpu" and any(isinstance(module, nn.SyncBatchNorm) for module in self.modules()):
             raise InputError("trainer.sync_batchnorm needs an accelerator: torch synchronises no BatchNorm on the CPU")
+        if isinstance(self.trainer.model, DistributedDataParallel):
+            self.trainer.model.broadcast_buffers = False  # every model averages its running statistics itself
         if self.compile_training:
             compile_networks(self.training_networks(), self.device, self.trainer.accumulate_grad_batches)
         restore_loader(self.trainer)

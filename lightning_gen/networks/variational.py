@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_gen.distributed import average_over_ranks, rank_and_world_size
+from lightning_gen.losses.softplus import softplus
 from lightning_gen.noise import randn
 from lightning_gen.types import Classes, Images, Labels, LogWeights, RandomSource
 
@@ -148,7 +149,7 @@ def bernoulli_log_likelihood(logits: Images, images: Images) -> PerImage:
 
     For grey values strictly between 0 and 1 this is the customary relaxation, an unnormalised density.
     """
-    return (images * logits - F.softplus(logits)).flatten(1).sum(1)
+    return (images * logits - softplus(logits)).flatten(1).sum(1)
 
 
 def gaussian_log_likelihood(mean: Images, log_sigma: Float[Tensor, ""], images: Images) -> PerImage:
