@@ -1,9 +1,10 @@
 """lightning_gen: every classic generative image model under one trainer and one scoring protocol.
 
-All models, :class:`ImageData`, :func:`load` and :func:`score` are names of this package. They are imported when they
+All models, ``ImageData``, ``load``, ``score`` and ``picture`` are names of this package. They are imported when they
 are first used, so that ``import lightning_gen`` is fast.
 """
 
+import sys
 from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from lightning_gen.api import load as load
     from lightning_gen.api import score as score
     from lightning_gen.data import ImageData as ImageData
+    from lightning_gen.display import picture as picture
     from lightning_gen.errors import InputError as InputError
     from lightning_gen.models import *  # noqa: F403
 
@@ -20,9 +22,15 @@ INTERFACE = {
     "ImageData": "lightning_gen.data",
     "InputError": "lightning_gen.errors",
     "load": "lightning_gen.api",
+    "picture": "lightning_gen.display",
     "score": "lightning_gen.api",
 }
 """The modules of the names that are no models."""
+
+
+def model_names() -> list[str]:
+    """The names of all models, read without importing them."""
+    return [*import_module("lightning_gen.cli.catalogue").models()]
 
 
 def __getattr__(name: str) -> Any:
@@ -30,12 +38,12 @@ def __getattr__(name: str) -> Any:
     if name in INTERFACE:
         return getattr(import_module(INTERFACE[name]), name)
     if name == "__all__":
-        return [*INTERFACE, *import_module("lightning_gen.models").__all__]
-    if name[:1].isupper() and name in (models := import_module("lightning_gen.models")).__all__:
-        return getattr(models, name)
-    raise AttributeError(f"module 'lightning_gen' has no attribute {name!r}")
+        return [*INTERFACE, *model_names()]
+    if name[:1].isupper() and name in model_names():
+        return getattr(import_module("lightning_gen.models"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=sys.modules[__name__])
 
 
 def __dir__() -> list[str]:
     """The names of the Python interface, and those that are imported already."""
-    return sorted({*globals(), *__getattr__("__all__")})
+    return sorted({*globals(), *INTERFACE, *model_names()})

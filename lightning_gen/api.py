@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lightning_gen.checks import check_at_least, check_choice
+from lightning_gen.checks import check_at_least
+from lightning_gen.cli.catalogue import METRIC
 from lightning_gen.cli.checkpoint_data import dataset_of
 from lightning_gen.cli.devices import resolve_device
 from lightning_gen.cli.generation import DEFAULT_SAMPLING
@@ -130,7 +131,7 @@ def score(
         if requested is not None and len(requested) == 0:
             raise InputError(f"metrics is empty; choose from {', '.join(REQUESTABLE)}")
         for metric in requested or ():
-            check_choice(REQUESTABLE, prefix="", metrics=metric)
+            METRIC.check(metric, "metrics")
         checkpoint = None if isinstance(model, GenerativeModule) else find_checkpoint(find_place(model))
         subject = model if isinstance(model, GenerativeModule) else load(model)
         module, reference = find_data(data, subject, checkpoint)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -14,6 +15,7 @@ import lightning_gen
 from lightning_gen import models
 from lightning_gen.api import load, score
 from lightning_gen.data import ImageData
+from lightning_gen.display import picture
 from lightning_gen.errors import InputError
 from lightning_gen.models import DCGAN, EDM, VAE
 from lightning_gen.models.base import GenerativeModule
@@ -61,7 +63,8 @@ def images_of(model: GenerativeModule) -> torch.Tensor:
 
 def test_importing_the_package_imports_no_library():
     code = (
-        "import sys, lightning_gen; assert lightning_gen.__version__; "
+        "import sys, lightning_gen; assert lightning_gen.__version__; assert 'DCGAN' in dir(lightning_gen); "
+        "assert not hasattr(lightning_gen, 'DCGANN'); "
         "assert not {'torch', 'pytorch_lightning', 'wandb', 'numpy'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=60)
@@ -84,6 +87,7 @@ def test_type_checkers_know_the_names(tmp_path):
     imported = {alias.name: node.module for node in block.body for alias in node.names}  # type: ignore[attr-defined]
     assert imported.pop("*") == "lightning_gen.models"
     assert imported == lightning_gen.INTERFACE
+    assert not [name for name in imported if (ROOT / "lightning_gen" / f"{name}.py").exists()]  # a module hides a name
 
 
 # ---- load
@@ -184,7 +188,7 @@ def test_score_writes_the_card(runs, data, tmp_path):
 
 
 BAD = {
-    "metrics": ({"metrics": ["fidd"]}, "^metrics is 'fidd'; it must be one of fid, "),
+    "metrics": ({"metrics": ["fidd"]}, r"^metrics: there is no metric fidd \(did you mean fid\?\)"),
     "no metrics": ({"metrics": []}, "^metrics is empty; choose from fid"),
     "num_samples": ({"num_samples": 0}, "^num_samples is 0; it must be at least 1$"),
     "draws": ({"draws": 2, "metrics": ["elbo"]}, "^draws are draws of samples"),
@@ -253,6 +257,20 @@ def test_latents_that_do_not_fit_are_one_line():
             model(*arguments)
 
 
+# ---- pictures
+
+
+def test_a_picture_has_the_pixels_of_the_images_enlarged():
+    images = torch.randint(0, 256, (3, 1, 8, 8), dtype=torch.uint8)
+    shown = picture(images, columns=3, min_width=56)
+    assert shown.size == (2 * 28, 2 * 10)  # three images of 8 pixels, between borders of one pixel
+    pixels = torch.from_numpy(np.array(shown))[::2, ::2]
+    assert torch.equal(pixels[1:9, 1:9, 0], images[0, 0])
+    assert torch.equal(pixels[1:9, 10:18, 0], images[1, 0])
+    assert np.array_equal(np.array(picture(images / 127.5 - 1, 3, 56)), np.array(shown))
+    assert picture(torch.zeros(1, 3, 600, 600)).size == (602, 602)
+
+
 # ---- the README
 
 
@@ -260,7 +278,7 @@ def test_the_readmes_six_lines(tmp_path, monkeypatch, capsys):
     """They run as they stand, with fewer epochs."""
     text = (ROOT / "README.md").read_text()
     [code] = [block for block in re.findall(r"```python\n(.*?)```", text, re.S) if "pl.Trainer" in block]
-    assert len(code.strip().splitlines()) == 6
+    assert len([line for line in code.splitlines() if line]) == 6
     monkeypatch.chdir(tmp_path)
     shortened = code.replace("max_epochs=110", "max_epochs=1")
     assert shortened != code
