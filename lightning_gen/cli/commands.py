@@ -62,6 +62,10 @@ COMMANDS = {
         "lightning_gen.cli.translating:translate",
         names=SAMPLING_NAMES,
     ),
+    "export": Command(
+        "write a model to a folder that can be shared: safetensors, samples, model card, ONNX",
+        "lightning_gen.cli.exporting:export",
+    ),
     "inspect": Command(
         "analyse a checkpoint: reconstructions, interpolations, neighbours, anomalies, ...",
         "lightning_gen.cli.inspecting:inspect",

@@ -19,22 +19,17 @@ from lightning_gen.cli.outputs import check_creatable
 from lightning_gen.cli.runs import run_folder_of
 from lightning_gen.cli.scoring_folders import score_folder
 from lightning_gen.cli.scoring_models import score_checkpoint
-from lightning_gen.cli.scoring_options import ModelOptions, ScoringOptions, Split
+from lightning_gen.cli.scoring_options import REQUESTABLE, ModelOptions, ScoringOptions, Split
 from lightning_gen.cli.tracking import wandb_run
 from lightning_gen.cli.truncating import NO_TRUNCATION, TruncationOptions, set_truncation
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation import (
     AUTO,
-    FEATURE_METRICS,
-    GENERATOR_METRICS,
-    LIKELIHOOD_METRICS,
-    PAIR_METRICS,
     ScoreCard,
 )
 from lightning_gen.models.checkpoint import find_checkpoint
 from lightning_gen.types import SamplingOptions
 
-REQUESTABLE = FEATURE_METRICS + GENERATOR_METRICS + PAIR_METRICS + LIKELIHOOD_METRICS
 if TYPE_CHECKING:
     Metric = str
 else:
