@@ -24,6 +24,9 @@ PLACEHOLDER = re.compile(
     r"\b(my_models|DIR|FILE|FOLDER|RUN|CONFIG|TIME|WHAT|ZIP|NAME)\b|[<*]|\.(zip|png|pth|pt)\b|/data/|\bSet5\b"
 )
 NEEDS_DATA = re.compile(r"mnist|celeba|cifar|bsds|div2k|df2k|horse2zebra|facades|maps|ffhq|afhq|folder|torchrun|srun")
+TAKES_HOURS = re.compile(r"\bsweep\b")
+PRINTS_HELP = re.compile(r"--model\.help\b")
+"""Options that print and exit; tests/test_cli_options.py runs them."""
 STAND_INS = {
     "CONFIG": "dcgan_digits",
     "mine.yaml": "dcgan_digits",
@@ -104,8 +107,7 @@ def without_body(function: Any) -> Any:
 
 
 def can_run(line: ShellLine) -> bool:
-    prints_help = "--model.help" in line.words  # and exits; tests/test_cli_options.py
-    return not (prints_help or PLACEHOLDER.search(line.text) or NEEDS_DATA.search(line.text))
+    return not any(pattern.search(line.text) for pattern in (PLACEHOLDER, NEEDS_DATA, TAKES_HOURS, PRINTS_HELP))
 
 
 @pytest.fixture(scope="module")

@@ -56,16 +56,26 @@ COMMANDS = {
         names={"--metrics": METRIC, **SAMPLING_NAMES},
     ),
     "sample": Command("generate images from a checkpoint", "lightning_gen.cli.sampling:sample", names=SAMPLING_NAMES),
+    "sweep": Command("search hyper-parameters on this machine, by a sweep file", "lightning_gen.cli.sweeping:sweep"),
     "translate": Command(
         "translate or enlarge image files by a checkpoint",
         "lightning_gen.cli.translating:translate",
         names=SAMPLING_NAMES,
+    ),
+    "export": Command(
+        "write a model to a folder that can be shared: safetensors, samples, model card, ONNX",
+        "lightning_gen.cli.exporting:export",
     ),
     "inspect": Command(
         "analyse a checkpoint: reconstructions, interpolations, neighbours, anomalies, ...",
         "lightning_gen.cli.inspecting:inspect",
         "inspection",
         SAMPLING_NAMES,
+    ),
+    "compare": Command(
+        "compare runs: a table, curves and pictures, as text, PNG and one HTML page",
+        "lightning_gen.cli.comparing:compare",
+        "words",
     ),
 }
 
