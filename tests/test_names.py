@@ -122,7 +122,10 @@ def test_list_has_one_line_per_name(capsys):
         (["fit", "--config=nowhere.yaml"], "there is no file nowhere.yaml"),
         (["fit", "configs"], "configs is a folder"),
         (["validate", "dcgan_digits", "other"], "there is no configuration other"),
-        (["list", "--modls"], "there is no list of --modls"),
+        (["list", "--modls"], "there is no list of '--modls'"),
+        (["fit", ""], "the name of a configuration is empty"),
+        (["fit", "--config="], "the name of a configuration is empty"),
+        (["inspect", ""], "name what to inspect"),
     ],
 )
 def test_a_wrong_name_of_a_configuration(args, words, monkeypatch, capsys):

@@ -27,7 +27,7 @@ def show(words: Sequence[str]) -> None:
     for word in words:
         if word not in SECTIONS:
             raise InputError(
-                f"there is no list of {word[:40]}{did_you_mean(word, SECTIONS)}; the lists are {', '.join(SECTIONS)}"
+                f"there is no list of {word[:40]!r}{did_you_mean(word, SECTIONS)}; the lists are {', '.join(SECTIONS)}"
             )
     chosen = words or [*SECTIONS]
     for number, word in enumerate(chosen):

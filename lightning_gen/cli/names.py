@@ -98,7 +98,9 @@ def find_config(word: str) -> str:
     if word in configs():
         return str(configs()[word])
     path = Path(word)
-    if not word or re.search(r"[{\n]|: ", word) or exists(path):
+    if not word:
+        raise InputError(f"the name of a configuration is empty; {CONFIG.advice}")
+    if re.search(r"[{\n]|: ", word) or exists(path):
         return word
     if word in models():
         raise InputError(f"{word} is a model, not a configuration; name it with --model {word}")
