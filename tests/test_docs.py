@@ -25,7 +25,14 @@ PLACEHOLDER = re.compile(
 )
 NEEDS_DATA = re.compile(r"mnist|celeba|cifar|bsds|div2k|df2k|horse2zebra|facades|maps|ffhq|afhq|folder|torchrun|srun")
 TAKES_HOURS = re.compile(r"\bsweep\b")
-STAND_INS = {"CONFIG": "dcgan_digits", "WHAT": "reconstruct", "runs/dcgan_digits/TIME/config.yaml": "dcgan_digits"}
+PRINTS_HELP = re.compile(r"--model\.help\b")
+"""Options that print and exit; tests/test_cli_options.py runs them."""
+STAND_INS = {
+    "CONFIG": "dcgan_digits",
+    "mine.yaml": "dcgan_digits",
+    "WHAT": "reconstruct",
+    "runs/dcgan_digits/TIME/config.yaml": "dcgan_digits",
+}
 """What replaces words of a line that stand for names of the user's."""
 SHORTER = {
     "inpaint": ["--steps=2", "--num=2"],
@@ -77,7 +84,7 @@ def test_a_command_line_is_valid(line, fit_parser, monkeypatch):
     name, *options = [STAND_INS.get(word, word) for word in line.command]
     command = find_command(name)
     options = resolve(command, options)
-    if "--help" in options:
+    if {"--help", "--model.help"} & {*options}:
         return
     if command.takes == "options":
         run_function(without_body(command.load()), name, options)
@@ -100,7 +107,7 @@ def without_body(function: Any) -> Any:
 
 
 def can_run(line: ShellLine) -> bool:
-    return not any(pattern.search(line.text) for pattern in (PLACEHOLDER, NEEDS_DATA, TAKES_HOURS))
+    return not any(pattern.search(line.text) for pattern in (PLACEHOLDER, NEEDS_DATA, TAKES_HOURS, PRINTS_HELP))
 
 
 @pytest.fixture(scope="module")

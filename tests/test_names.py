@@ -44,6 +44,7 @@ sys.exit(code)
         ("fit dcgan_digits --data.name minst", 2, "did you mean mnist?"),
         ("evaluate --ckpt x --metrics fid kdi", 2, "did you mean kid?"),
         ("sample --ckpt x --out y --sampler=dimm", 2, "did you mean ddim?"),
+        ("sweep --config dcgan_digit", 2, "did you mean dcgan_digits?"),
         ("inspect --ckpt x projct", 2, "did you mean project?"),
     ],
 )
@@ -93,19 +94,20 @@ def test_the_nearest_name(name, choices, found):
 
 def test_list_has_one_line_per_name(capsys):
     printed = {}
-    for what in ("models", "configs", "datasets"):
+    for what in ("models", "configs", "datasets", "sweeps"):
         assert main(["list", what]) == 0
         title, *printed[what] = capsys.readouterr().out.splitlines()
-        assert title.startswith(("models", "configurations", "datasets"))
+        assert title.startswith(("models", "configurations", "datasets", "searches"))
     assert [line.split()[0] for line in printed["models"]] == [*catalogue.models()]
     assert [line.split()[0] for line in printed["configs"]] == [*catalogue.configs()]
     assert [line.split()[0] for line in printed["datasets"]] == [*DATASETS]
+    assert [line.split()[0] for line in printed["sweeps"]] == [*catalogue.sweeps()]
     assert "  dcgan_digits  " in "\n".join(printed["configs"])
     assert any(line.endswith(" DCGAN on digits, 16 x 16") for line in printed["configs"])
     assert all(len(line.split(maxsplit=1)) == 2 for lines in printed.values() for line in lines)
     assert main(["list"]) == 0
     whole = capsys.readouterr().out.splitlines()
-    assert len(whole) == sum(len(lines) + 1 for lines in printed.values()) + 2
+    assert len(whole) == sum(len(lines) + 1 for lines in printed.values()) + 3  # blank lines
     assert main(["list", "modls"]) == 2
     assert "did you mean models?" in lines_of(capsys)
 
@@ -120,7 +122,10 @@ def test_list_has_one_line_per_name(capsys):
         (["fit", "--config=nowhere.yaml"], "there is no file nowhere.yaml"),
         (["fit", "configs"], "configs is a folder"),
         (["validate", "dcgan_digits", "other"], "there is no configuration other"),
-        (["list", "--modls"], "there is no list of --modls"),
+        (["list", "--modls"], "there is no list of '--modls'"),
+        (["fit", ""], "the name of a configuration is empty"),
+        (["fit", "--config="], "the name of a configuration is empty"),
+        (["inspect", ""], "name what to inspect"),
     ],
 )
 def test_a_wrong_name_of_a_configuration(args, words, monkeypatch, capsys):

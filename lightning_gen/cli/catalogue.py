@@ -142,8 +142,15 @@ def configs() -> dict[str, Path]:
     return {path.stem: path for path in sorted(configs_folder().glob("*.yaml"))}
 
 
+@cache
+def sweeps() -> dict[str, Path]:
+    """Every sweep file of the package by its name."""
+    return {path.stem: path for path in sorted((configs_folder() / "sweeps").glob("*.yaml"))}
+
+
 MODEL = Kind("model", models, "lightning-gen list models shows all; a class of your own is given by its import path")
 DATASET = Kind("dataset", datasets)
 METRIC = Kind("metric", metrics, "lightning-gen evaluate --help shows all")
 SAMPLER = Kind("sampler", samplers)
+SWEEP = Kind("sweep file", sweeps, "lightning-gen list sweeps shows all")
 CONFIG = Kind("configuration", configs, "lightning-gen list configs shows all")

@@ -5,7 +5,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-from lightning_gen.cli.catalogue import DATASET, METRIC, MODEL, SAMPLER, Kind, configs
+from lightning_gen.cli.catalogue import DATASET, METRIC, MODEL, SAMPLER, SWEEP, Kind, configs
 from lightning_gen.cli.suggestions import did_you_mean
 from lightning_gen.errors import InputError
 
@@ -43,7 +43,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "list": Command(
-        "list the models, configurations and datasets", "lightning_gen.cli.listing:show", "words", is_light=True
+        "list the models, configurations, datasets and sweeps", "lightning_gen.cli.listing:show", "words", is_light=True
     ),
     "fit": Command("train a model, or resume a run", "lightning_gen.cli.training:fit", "configs", TRAINING_NAMES),
     "validate": Command(
@@ -56,7 +56,11 @@ COMMANDS = {
         names={"--metrics": METRIC, **SAMPLING_NAMES},
     ),
     "sample": Command("generate images from a checkpoint", "lightning_gen.cli.sampling:sample", names=SAMPLING_NAMES),
-    "sweep": Command("search hyper-parameters on this machine, by a sweep file", "lightning_gen.cli.sweeping:sweep"),
+    "sweep": Command(
+        "search hyper-parameters on this machine, by a sweep file",
+        "lightning_gen.cli.sweeping:sweep",
+        names={"--config": SWEEP},
+    ),
     "translate": Command(
         "translate or enlarge image files by a checkpoint",
         "lightning_gen.cli.translating:translate",

@@ -30,7 +30,9 @@ def name_first(words: Sequence[str]) -> list[str]:
     if HELP & {*words}:
         return ["--help"]
     is_value = [False, *(word.startswith("-") and "=" not in word for word in words)]
-    others = [word for word, value in zip(words, is_value, strict=False) if not value and not word.startswith("-")]
+    others = [
+        word for word, value in zip(words, is_value, strict=False) if word and not value and not word.startswith("-")
+    ]
     if others:
         raise InputError(
             f"there is no inspection {others[0][:40]}{did_you_mean(others[0], names)}; the inspections are "

@@ -1,4 +1,4 @@
-"""``list``: the models, configurations and datasets, one line each."""
+"""``list``: the models, configurations, datasets and sweeps, one line each."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from lightning_gen.cli.catalogue import DEFAULT_DATASET, configs, datasets, describe_model, models
+from lightning_gen.cli.catalogue import DEFAULT_DATASET, configs, datasets, describe_model, models, sweeps
 from lightning_gen.cli.config_files import LOADER
 from lightning_gen.cli.suggestions import did_you_mean
 from lightning_gen.errors import InputError
@@ -16,7 +16,7 @@ def show(words: Sequence[str]) -> None:
     """Print what can be named.
 
     Args:
-        words: ``models``, ``configs`` or ``datasets``, or several of them; none for all.
+        words: ``models``, ``configs``, ``datasets`` or ``sweeps``, or several of them; none for all.
 
     Raises:
         InputError: for another word.
@@ -27,7 +27,7 @@ def show(words: Sequence[str]) -> None:
     for word in words:
         if word not in SECTIONS:
             raise InputError(
-                f"there is no list of {word[:40]}{did_you_mean(word, SECTIONS)}; the lists are {', '.join(SECTIONS)}"
+                f"there is no list of {word[:40]!r}{did_you_mean(word, SECTIONS)}; the lists are {', '.join(SECTIONS)}"
             )
     chosen = words or [*SECTIONS]
     for number, word in enumerate(chosen):
@@ -59,9 +59,16 @@ def describe_config(path: Path) -> str:
     return f"{config['model']['class_path']} on {data.get('name', DEFAULT_DATASET)}, {size} x {size}"
 
 
+def sweep_rows() -> dict[str, str]:
+    """Every sweep file with the options that it varies."""
+    files = {name: yaml.load(path.read_text("utf-8"), Loader=LOADER) for name, path in sweeps().items()}
+    return {name: ", ".join(file["parameters"]) for name, file in files.items()}
+
+
 SECTIONS: dict[str, tuple[str, Callable[[], dict[str, str]]]] = {
     "models": ("models, for --model (their options: lightning-gen fit --model.help NAME)", model_rows),
     "configs": ("configurations, for lightning-gen fit NAME", config_rows),
     "datasets": ("datasets, for --data.name", datasets),
+    "sweeps": ("searches of hyper-parameters, for lightning-gen sweep --config NAME", sweep_rows),
 }
 """The title of each list, and its rows."""

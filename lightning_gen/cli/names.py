@@ -20,7 +20,7 @@ from lightning_gen.errors import InputError
 IMPORT_VARIABLE = "LIGHTNING_GEN_IMPORT"
 """The environment variable with the modules, separated by spaces, of models of the user's own."""
 NAME = re.compile(r"[A-Za-z]\w*")
-NO_NAMES = ("null", "true", "false")
+OTHER_VALUES = ("null", "true", "false")
 """Words that are values of other types in YAML."""
 
 
@@ -98,7 +98,9 @@ def find_config(word: str) -> str:
     if word in configs():
         return str(configs()[word])
     path = Path(word)
-    if not word or re.search(r"[{\n]|: ", word) or exists(path):
+    if not word:
+        raise InputError(f"the name of a configuration is empty; {CONFIG.advice}")
+    if re.search(r"[{\n]|: ", word) or exists(path):
         return word
     if word in models():
         raise InputError(f"{word} is a model, not a configuration; name it with --model {word}")
@@ -138,7 +140,7 @@ def check(kind: Kind, name: str, where: str) -> None:
     """Check a name, unless it is something else: an import path, a value of another type, or a class of the user's."""
     name = name.strip()
     is_own_class = kind is MODEL and os.environ.get(IMPORT_VARIABLE)
-    if NAME.fullmatch(name) and name not in NO_NAMES and not is_own_class:
+    if NAME.fullmatch(name) and name not in OTHER_VALUES and not is_own_class:
         kind.check(name, where)
 
 

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from lightning_gen.checks import check_at_least
-from lightning_gen.cli.catalogue import configs_folder
+from lightning_gen.cli.catalogue import sweeps
 from lightning_gen.cli.runs import check_name, create_run_folder
 from lightning_gen.cli.suggestions import did_you_mean
 from lightning_gen.errors import InputError
@@ -79,13 +79,13 @@ def find_sweep(config: Path) -> Path:
     Raises:
         InputError: if there is none.
     """
-    shipped = {path.stem: path for path in (configs_folder() / "sweeps").glob("*.yaml")}
+    shipped = sweeps()
     if config.is_file() or config.is_dir():
         return config
     if str(config) in shipped:
         return shipped[str(config)]
     suggestion = did_you_mean(str(config), shipped)
-    raise InputError(f"there is no sweep file {config}{suggestion}; the package's are {', '.join(sorted(shipped))}")
+    raise InputError(f"there is no sweep file {config}{suggestion}; the package's are {', '.join(shipped)}")
 
 
 def search(definition: Sweep, folder: Path, num_trials: int, seed: int, prune: bool) -> None:

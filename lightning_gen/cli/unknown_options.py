@@ -45,9 +45,11 @@ def unknown_option(message: str, command: str, options: Iterable[str], model: st
         return None
     word = matches[0].group(1)
     if word.startswith("-") or "unrecognized" not in message:
-        name = word.lstrip("-").partition("=")[0][:100]
+        flag = word.partition("=")[0][:100]
+        name = flag.lstrip("-")
+        flag = flag if flag.startswith("-") else f"--{name}"
         suggestion = suggest(name, [*options, *(model_options(model) if model else ())])
-        return f"--{name} is not an option of {command}{suggestion}; {PROGRAM} {command} --help shows all"
+        return f"{flag} is not an option of {command}{suggestion}; {PROGRAM} {command} --help shows all"
     return f"{word[:100]!r} is not the value of an option; {PROGRAM} {command} --help shows all options"
 
 
