@@ -23,13 +23,17 @@ def vae(**options) -> VAE:
 
 
 def rows_after(folder: Path, model, *callbacks, **options) -> list[dict[str, float]]:
-    """The rows of the figures of a fit of six batches."""
+    """The figures of a fit of six batches, by the number of images seen."""
     logger = RunCSVLogger(folder)
     trainer(callbacks=list(callbacks), logger=logger, **{"log_every_n_steps": 2, **options}).fit(model, loader(6))
     logger.finalize("success")
+    rows: dict[float, dict[str, float]] = {}
     with (folder / "metrics.csv").open() as file:
-        rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
-    return [row for row in rows if any(name.startswith(("loss", "learning", "speed", "gradient")) for name in row)]
+        for line in csv.DictReader(file):
+            row = {name: float(value) for name, value in line.items() if value}
+            if any(name.startswith(("loss", "learning", "speed", "gradient")) for name in row):
+                rows.setdefault(row["images_seen"], {}).update(row)
+    return list(rows.values())
 
 
 class Norms(Callback):
@@ -44,7 +48,7 @@ class Norms(Callback):
         self.all.setdefault(optimizer.param_groups[0]["lr"], []).append(norm)
 
 
-def test_figures_of_both_players_are_in_the_rows_of_the_losses(tmp_path):
+def test_figures_of_both_players_are_logged_beside_the_losses(tmp_path):
     norms, model = Norms(), DCGAN(SHAPE, latent_dim=4, width=4, generator_lr=1e-3, discriminator_lr=2e-3)
     rows = rows_after(tmp_path, model, norms, TrainingFigures())
     assert len(rows) == 3
