@@ -1,6 +1,7 @@
 """All uses of private APIs of PyTorch Lightning and of PyTorch's DDP, each with its version and the reason.
 
-Overridden private methods of Lightning's command line are in ``cli/training.py``; uses of wandb are in ``loggers.py``.
+Overridden private methods of Lightning's command line are in ``cli/training.py``; uses of wandb are in
+``loggers/wandb.py``.
 """
 
 from collections.abc import Iterable, Sequence

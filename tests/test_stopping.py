@@ -77,12 +77,12 @@ def test_after_sigterm_the_printed_command_continues_bit_for_bit(tmp_path):
     assert "Last     checkpoints/last.ckpt" in output
     run = run_of(tmp_path)
     assert line.startswith("stopped by SIGTERM after ")
-    assert line.endswith(f"; to go on: python train.py fit --config {run}/config.yaml --ckpt_path {run}")
+    assert line.endswith(f"; to go on: lightning-gen fit --config {run}/config.yaml --ckpt_path {run}")
     last = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     assert images_of(tmp_path)[-1] == last["progress"]["images_seen"]
 
     end = f"--trainer.max_epochs={last['epoch'] + 2}"
-    assert main([*line.partition("train.py ")[2].split(), end]) == 0
+    assert main([*line.partition("lightning-gen ")[2].split(), end]) == 0
     straight = tmp_path / "straight"
     assert main(["fit", *QUIET, *places(straight), end]) == 0
     ours, theirs = (

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lightning_gen.data import ImageData
 from lightning_gen.errors import InputError
-from lightning_gen.models.checkpoint import read_checkpoint
+from lightning_gen.models.checkpoint import read_data_options
 
 
 def dataset_of(checkpoint: Path, root: str | None) -> ImageData:
@@ -20,7 +20,7 @@ def dataset_of(checkpoint: Path, root: str | None) -> ImageData:
     Raises:
         InputError: when the checkpoint has no data options.
     """
-    options = read_checkpoint(checkpoint).get("datamodule_hyper_parameters")
+    options = read_data_options(checkpoint)
     if not options:
         raise InputError(f"{checkpoint} was not trained with ImageData; name --reference, a folder of real images")
     return ImageData(**(options | ({"root": root} if root else {})))

@@ -5,7 +5,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-from lightning_gen.cli.catalogue import DATASET, METRIC, MODEL, SAMPLER, Kind
+from lightning_gen.cli.catalogue import DATASET, METRIC, MODEL, SAMPLER, Kind, configs
 from lightning_gen.cli.suggestions import did_you_mean
 from lightning_gen.errors import InputError
 
@@ -56,10 +56,15 @@ COMMANDS = {
         names={"--metrics": METRIC, **SAMPLING_NAMES},
     ),
     "sample": Command("generate images from a checkpoint", "lightning_gen.cli.sampling:sample", names=SAMPLING_NAMES),
+    "sweep": Command("search hyper-parameters on this machine, by a sweep file", "lightning_gen.cli.sweeping:sweep"),
     "translate": Command(
         "translate or enlarge image files by a checkpoint",
         "lightning_gen.cli.translating:translate",
         names=SAMPLING_NAMES,
+    ),
+    "export": Command(
+        "write a model to a folder that can be shared: safetensors, samples, model card, ONNX",
+        "lightning_gen.cli.exporting:export",
     ),
     "inspect": Command(
         "analyse a checkpoint: reconstructions, interpolations, neighbours, anomalies, ...",
@@ -87,6 +92,8 @@ def find_command(name: str) -> Command:
     Raises:
         InputError: if there is none of that name, with the nearest name.
     """
+    if name in configs():
+        raise InputError(f"{name} is a configuration, not a command: {PROGRAM} fit {name}")
     if name not in COMMANDS:
         suggestion = did_you_mean(name, COMMANDS)
         raise InputError(f"there is no command {name[:40]!r}{suggestion}; the commands are {', '.join(COMMANDS)}")

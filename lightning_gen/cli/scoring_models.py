@@ -28,7 +28,9 @@ from lightning_gen.evaluation import (
 )
 from lightning_gen.evaluation.card import join_flags
 from lightning_gen.hashing import file_hash
+from lightning_gen.models.base import GenerativeModule
 from lightning_gen.models.checkpoint import load_model, read_checkpoint
+from lightning_gen.models.exported import WEIGHTS
 from lightning_gen.types import (
     DensityModel,
     ImageGenerator,
@@ -36,7 +38,6 @@ from lightning_gen.types import (
     ImageShape,
     LikelihoodModel,
     PairSet,
-    PairSource,
     Reconstructor,
     Translator,
 )
@@ -61,8 +62,36 @@ def score_checkpoint(
     """
     data = dataset_of(checkpoint, options.root)
     model = load_model(checkpoint).to(scoring.device)
+    card = score_model(model, data, scoring, options, show_progress=show_progress)
+    return with_checkpoint(card, checkpoint)
+
+
+def score_model(
+    model: GenerativeModule[Any],
+    data: ImageData,
+    scoring: ScoringOptions,
+    options: ModelOptions,
+    *,
+    show_progress: bool,
+) -> ScoreCard:
+    """Score a model, whose options of sampling and choice of weights are changed to the requested ones.
+
+    Args:
+        model: the model, on the device of ``scoring``.
+        data: the data that it was trained on.
+        scoring: options that apply to folders, too.
+        options: options of the model.
+        show_progress: whether this process shows a progress bar.
+
+    Returns:
+        The score card, on every process.
+
+    Raises:
+        InputError: when the data or the model cannot be scored this way.
+    """
     model.use_ema = not options.raw
-    set_sampling(model, options.sampling)
+    if options.sampling != DEFAULT_SAMPLING:
+        set_sampling(model, options.sampling)
     set_truncation(model, options.truncation)
     likelihoods, metrics = scoring.likelihoods, scoring.image_metrics
     name = type(model).__name__
@@ -79,14 +108,13 @@ def score_checkpoint(
     if translates and isinstance(model, Translator):
         if likelihoods:
             raise InputError(f"{name} has no likelihood; leave out {likelihoods[0]}")
-        stored = read_checkpoint(checkpoint).get("datamodule_hyper_parameters") or {}
-        kind, direction = stored.get("inputs"), stored.get("direction", "AtoB")
+        kind, direction = data.inputs, data.direction
         if options.reference is None:
-            pairs = data.pair_set(options.split or "test") if isinstance(data, PairSource) else None
+            pairs = data.pair_set(options.split or "test")
         else:
             pairs = read_pairs(options.reference, model.input_shape, model.image_shape, kind, direction)
         if pairs is None:
-            raise InputError(f"{name} makes images from images, and the checkpoint's data has no inputs")
+            raise InputError(f"{name} makes images from images, and the data has no inputs; set data.inputs")
         described = kind if direction == "AtoB" else f"{kind or 'stored'}, {direction}"
         cards.append(translation_card(model, pairs, data, scoring, options, described, show_progress))
     elif metrics or likelihoods:
@@ -127,8 +155,14 @@ def score_checkpoint(
             keywords = common | {"metrics": likelihoods, "num_images": options.num_samples}
             samples = options.importance_samples
             cards.append(score_likelihood(model, real, seed=options.seed, importance_samples=samples, **keywords))
-    card = reduce(ScoreCard.merge, cards)
-    return replace(with_selection(card, checkpoint), checkpoint=str(checkpoint), checkpoint_hash=file_hash(checkpoint))
+    return reduce(ScoreCard.merge, cards)
+
+
+def with_checkpoint(card: ScoreCard, checkpoint: Path) -> ScoreCard:
+    """Add to a card the checkpoint, its hash and how it was chosen, which is unknown of an exported model."""
+    if checkpoint.name != WEIGHTS:
+        card = with_selection(card, checkpoint)
+    return replace(card, checkpoint=str(checkpoint), checkpoint_hash=file_hash(checkpoint))
 
 
 def share_of(num_samples: int | None, available: int) -> int:

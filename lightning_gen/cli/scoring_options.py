@@ -9,6 +9,8 @@ from lightning_gen.data import ImageData
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation import (
     AUTO,
+    FEATURE_METRICS,
+    GENERATOR_METRICS,
     LIKELIHOOD_METRICS,
     NO_EXTRACTOR,
     PAIR_METRICS,
@@ -24,6 +26,8 @@ from lightning_gen.types import ImageSet, ImageSource, PairSource, SamplingOptio
 
 Split = Literal["train", "val", "test"]
 DEFAULT_METRICS = ("fid",)
+REQUESTABLE = FEATURE_METRICS + GENERATOR_METRICS + PAIR_METRICS + LIKELIHOOD_METRICS
+"""The names of all metrics."""
 
 
 @dataclass(frozen=True)

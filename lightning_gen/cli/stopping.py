@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from lightning_gen.cli.commands import PROGRAM
+
 
 def resume_command(run_folder: Path, config: str) -> str:
     """The command that goes on with a run.
@@ -19,9 +21,7 @@ def resume_command(run_folder: Path, config: str) -> str:
     Returns:
         A line for a shell.
     """
-    return shlex.join(
-        ["python", "train.py", "fit", "--config", str(run_folder / config), "--ckpt_path", str(run_folder)]
-    )
+    return shlex.join([PROGRAM, "fit", "--config", str(run_folder / config), "--ckpt_path", str(run_folder)])
 
 
 def report(reason: str, trainer: Any, run_folder: Path, config: str) -> None:

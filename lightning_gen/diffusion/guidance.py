@@ -87,7 +87,8 @@ def check_guidance(
     """
     check_at_least(0, guidance=options.guidance, prefix="")
     if not conditional:
-        for option in sorted({"guidance", "guidance_interval"} & {*requested}):
+        given = {*requested} - ({"guidance"} if options.guidance == 1 else set())  # 1 is no guidance, and no error
+        for option in sorted({"guidance", "guidance_interval"} & given):
             raise InputError(f"{option} is given, and this {model} is unconditional: there are no classes")
     elif options.guidance != 1 and not label_dropout:
         raise InputError(

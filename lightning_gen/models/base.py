@@ -25,10 +25,13 @@ from lightning_gen.lightning_compat import (
     unwritten_row,
 )
 from lightning_gen.models.checkpoint_contents import check_optimizer
+from lightning_gen.models.classes import class_name
 from lightning_gen.models.compilation import compile_networks, eagerly
 from lightning_gen.models.construction import CheckedConstruction
 from lightning_gen.models.ema import ImageEMA
 from lightning_gen.models.held_out import HeldOutLoss
+from lightning_gen.models.hub import HubModel
+from lightning_gen.models.plain_batches import PlainBatches
 from lightning_gen.noise import mix_seed, seed_global
 from lightning_gen.types import Batch, ImageShape, Loss, RowLogger
 
@@ -39,7 +42,7 @@ STEP_FRACTIONS = (0.125, 0.25, 0.5, 0.75)
 Network = TypeVar("Network", bound=nn.Module)
 
 
-class GenerativeModule(LightningModule, Generic[Network], metaclass=CheckedConstruction):
+class GenerativeModule(HubModel, PlainBatches, LightningModule, Generic[Network], metaclass=CheckedConstruction):
     """Base class of all models.
 
     A model owns one network object, ``network``: a plain ``nn.Module`` that implements the model's mathematics and
@@ -122,6 +125,23 @@ class GenerativeModule(LightningModule, Generic[Network], metaclass=CheckedConst
         network = self.network if self.ema is None or not self.use_ema else cast(Network, self.ema.module)
         with eagerly(self.compile_training), eval_mode(network), torch.no_grad():
             yield network
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """What the network object computes, in eval mode and without gradients: ``model(...)``.
+
+        A GAN maps latents (and classes) to images, an autoencoder reconstructs images, a denoiser maps noisy images and
+        times (and classes) to its estimate of the clean images, and a model that makes images from images translates.
+        For gradients, call ``model.network``.
+
+        Args:
+            *args: arguments of the network object.
+            **kwargs: its other arguments.
+
+        Returns:
+            Its output.
+        """
+        with self.inference_network() as network:
+            return network(*args, **kwargs)
 
     def training_networks(self) -> Sequence[nn.Module]:
         """The networks whose calls in training steps are compiled with ``compile_training``."""
@@ -261,7 +281,7 @@ class GenerativeModule(LightningModule, Generic[Network], metaclass=CheckedConst
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the model's class, its progress and what the loggers have written, as plain values."""
-        checkpoint["model_class"] = f"{type(self).__module__}.{type(self).__qualname__}"
+        checkpoint["model_class"] = class_name(type(self))
         checkpoint["progress"] = {name: getattr(self, name) for name in self.progress}
         if self.rank_buffers:
             own = {name: value.cpu() for name, value in self.named_buffers() if name in self.rank_buffers}
@@ -269,8 +289,7 @@ class GenerativeModule(LightningModule, Generic[Network], metaclass=CheckedConst
         trainer = attached_trainer(self)
         for logger in trainer.loggers if trainer else ():
             if isinstance(logger, RowLogger):
-                row, step = unwritten_row(trainer)
-                checkpoint["log"] = {"rows": logger.num_rows, "row": row, "step": step}
+                checkpoint["log"] = logger.position(*unwritten_row(trainer))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore the progress and this rank's buffers, and let a trainer in ``fit`` continue at the next batch.

@@ -1,6 +1,6 @@
 """Finding and loading checkpoints safely: only tensors and plain values are read, and no code is run or imported."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -9,22 +9,27 @@ import torch
 
 from lightning_gen.errors import InputError
 from lightning_gen.models.base import GenerativeModule
-from lightning_gen.models.checkpoint_contents import check_contents
+from lightning_gen.models.checkpoint_contents import check_contents, check_tensors, has_string_keys
+from lightning_gen.models.classes import class_name, find_class
+from lightning_gen.models.exported import WEIGHTS, is_exported, load_exported, read_config
 
 
 def find_checkpoint(path: Path, order: Sequence[str] = ("best", "last")) -> Path:
     """Find the checkpoint in a path.
 
     Args:
-        path: a checkpoint, a run's folder, or the folder of an experiment (its newest run).
+        path: a checkpoint, a run's folder, the folder of an experiment (its newest run), or the folder of an exported
+            model.
         order: names of a run's checkpoints; the first one that exists is taken.
 
     Returns:
-        The path of the checkpoint file.
+        The path of the checkpoint file, or of the weights of the exported model.
 
     Raises:
         InputError: if there is none.
     """
+    if is_exported(path):
+        return path / WEIGHTS
     if not path.is_dir():
         if not path.is_file():
             raise InputError(f"no checkpoint at {path}: name a .ckpt file or a run's folder")
@@ -69,7 +74,7 @@ def load_model(path: Path) -> GenerativeModule[Any]:
     """Load the model of a checkpoint onto the CPU, in eval mode.
 
     Args:
-        path: the checkpoint.
+        path: the checkpoint, or the weights of an exported model.
 
     Returns:
         The model.
@@ -77,8 +82,10 @@ def load_model(path: Path) -> GenerativeModule[Any]:
     Raises:
         InputError: if the checkpoint cannot be read, its class is not known, or its weights do not match.
     """
+    if path.name == WEIGHTS:
+        return load_exported(path.parent, GenerativeModule)  # type: ignore[type-abstract]
     checkpoint = read_checkpoint(path)
-    model_class = find_model_class(path, checkpoint["model_class"])
+    model_class = find_class(path, checkpoint["model_class"], GenerativeModule)  # type: ignore[type-abstract]
     try:
         model = model_class(**checkpoint["hyper_parameters"])
     except Exception as error:  # the hyper-parameters are input: any value of any type
@@ -92,33 +99,23 @@ def load_model(path: Path) -> GenerativeModule[Any]:
     return model.eval()
 
 
-def find_model_class(path: Path, name: str) -> type[GenerativeModule[Any]]:
-    """The model class of a name in a checkpoint, among those that are imported already: nothing is imported.
+def read_data_options(path: Path) -> dict[str, Any]:
+    """Read the options of the data module that a model was trained with.
 
     Args:
-        path: the checkpoint's file, for the message.
-        name: the module and the qualified name of the class.
+        path: a checkpoint, or the weights of an exported model.
 
     Returns:
-        The class: a model of this suite, or a subclass of :class:`GenerativeModule` that the process has imported.
+        The options by name; empty where they are unknown.
 
     Raises:
-        InputError: if there is none.
+        InputError: if the file cannot be read.
     """
-    for model_class in imported_subclasses(GenerativeModule):  # type: ignore[type-abstract]
-        if f"{model_class.__module__}.{model_class.__qualname__}" == name:
-            return model_class
-    raise InputError(
-        f"{path} is of {name}, which is not a model of lightning_gen; if you trust the module of a class of your own, "
-        "name it in the environment variable LIGHTNING_GEN_IMPORT"
-    )
-
-
-def imported_subclasses(model_class: type[GenerativeModule[Any]]) -> Iterator[type[GenerativeModule[Any]]]:
-    """All subclasses of a class, direct and indirect."""
-    for subclass in model_class.__subclasses__():
-        yield subclass
-        yield from imported_subclasses(subclass)
+    if path.name == WEIGHTS:
+        options: Any = read_config(path.parent).get("data")
+    else:
+        options = read_checkpoint(path).get("datamodule_hyper_parameters")
+    return dict(options) if has_string_keys(options) else {}
 
 
 def check_fit(path: Path, checkpoint: dict[str, Any], model: GenerativeModule[Any]) -> None:
@@ -132,14 +129,7 @@ def check_fit(path: Path, checkpoint: dict[str, Any], model: GenerativeModule[An
     Raises:
         InputError: if the checkpoint is of another class, or its tensors have other names or shapes.
     """
-    ours = f"{type(model).__module__}.{type(model).__qualname__}"
+    ours = class_name(type(model))
     if checkpoint["model_class"] != ours:
         raise InputError(f"{path} is of {checkpoint['model_class']}, and the configuration asks for {ours}")
-    saved = {name: tuple(value.shape) for name, value in checkpoint["state_dict"].items()}
-    wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    for name in sorted(saved.keys() | wanted.keys()):
-        if saved.get(name) != wanted.get(name):
-            raise InputError(
-                f"{path} does not fit the configured {type(model).__name__}: {name} is {saved.get(name, 'absent')} in "
-                f"the checkpoint and {wanted.get(name, 'absent')} in the model"
-            )
+    check_tensors(path, type(model).__name__, checkpoint["state_dict"], model.state_dict())

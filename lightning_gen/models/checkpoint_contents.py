@@ -1,7 +1,7 @@
 """Checks of what a checkpoint contains, so that a damaged or hostile file is one clear line and not a traceback."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,27 @@ def check_contents(path: Path, checkpoint: dict[str, Any]) -> None:
     for name, (check, expected) in ENTRIES.items():
         if name in checkpoint and not check(checkpoint[name]):
             raise InputError(f"{path} is damaged: its entry {name} is not {expected}")
+
+
+def check_tensors(path: Path, model: str, saved: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    """Check that the tensors of a file have the names and shapes of a model's.
+
+    Args:
+        path: the file, for the message.
+        model: name of the model's class.
+        saved: the file's tensors.
+        wanted: the model's.
+
+    Raises:
+        InputError: for the first tensor that is absent on one side, or has another shape.
+    """
+    shapes, wanted_shapes = ({name: tuple(value.shape) for name, value in state.items()} for state in (saved, wanted))
+    for name in sorted(shapes.keys() | wanted_shapes.keys()):
+        if shapes.get(name) != wanted_shapes.get(name):
+            raise InputError(
+                f"{path} does not fit the configured {model}: {name} is {shapes.get(name, 'absent')} in the checkpoint "
+                f"and {wanted_shapes.get(name, 'absent')} in the model"
+            )
 
 
 def check_optimizer(optimizer: Optimizer) -> None:
@@ -142,9 +163,11 @@ def is_numbers(value: Any) -> bool:
 
 
 def is_log(value: Any) -> bool:
-    """Whether a value is the position of the loggers: the rows written, a row not yet written, and its step."""
-    is_complete = has_string_keys(value) and {"rows", "row", "step"} == value.keys()
-    return is_complete and is_count(value["rows"]) and is_count(value["step"]) and is_numbers(value["row"])
+    """Whether a value is the position of the loggers: the complete rows, the row to log first, and its step."""
+    if not has_string_keys(value) or {"rows", "row", "step"} != value.keys() or not has_string_keys(value["row"]):
+        return False
+    is_row = all(isinstance(item, int | float | str) for item in value["row"].values())
+    return is_row and is_count(value["rows"]) and (value["step"] is None or is_count(value["step"]))
 
 
 def is_list_of(check: Check) -> Check:

@@ -3,7 +3,8 @@
 from abc import abstractmethod
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from lightning_gen.errors import InputError
 from lightning_gen.noise import integers, randn
@@ -151,3 +152,37 @@ def check_labels(labels: Labels, num: int, num_classes: int) -> None:
         raise InputError(f"{len(labels)} labels for {num} images")
     if num and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
         raise InputError(f"labels {labels.min()} to {labels.max()}: the classes are 0 to {num_classes - 1}")
+
+
+def join_classes(
+    model: str, latents: Latents, labels: Labels | None, latent_dim: int, num_classes: int
+) -> Float[Tensor, "batch inputs"]:
+    """Latents followed by their classes as one-hot vectors, which a conditional generator takes.
+
+    Args:
+        model: name of the model, for the messages.
+        latents: (batch, latent_dim), or with one-hot vectors behind them already.
+        labels: the class of each latent; None for an unconditional model, or where the latents have them.
+        latent_dim: number of dimensions of a latent.
+        num_classes: number of classes; 0 for an unconditional model.
+
+    Returns:
+        (batch, latent_dim + num_classes).
+
+    Raises:
+        InputError: if the latents have another shape, or labels are missing, superfluous or out of range.
+    """
+    has_classes = num_classes > 0 and latents.shape[1:] == (latent_dim + num_classes,)
+    if not has_classes and latents.shape[1:] != (latent_dim,):
+        raise InputError(f"the latents have the shape {tuple(latents.shape)}; {model} takes (batch, {latent_dim})")
+    if labels is None:
+        if num_classes and not has_classes:
+            raise InputError(f"{model} is conditional; give the class of each latent, from 0 to {num_classes - 1}")
+        return latents
+    if not num_classes:
+        raise InputError(f"{model} is not conditional and cannot generate a requested class")
+    if has_classes:
+        raise InputError("the latents end in their classes; leave out the labels")
+    check_labels(labels, len(latents), num_classes)
+    classes = nn.functional.one_hot(labels.to(latents.device), num_classes)
+    return torch.cat([latents, classes.to(latents.dtype)], 1)

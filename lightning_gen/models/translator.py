@@ -46,6 +46,10 @@ class ImageTranslation(GenerativeModule[nn.Module]):
             raise InputError(f"{type(self).__name__} makes images from images; set data.inputs")
         return batch.inputs
 
+    def forward(self, inputs: Inputs) -> Images:
+        """Translate images, without gradients: :meth:`translate`."""
+        return self.translate(inputs)
+
     def translate(self, inputs: Inputs, *, generator: RandomSource = None) -> Images:
         """Translate images of any height and width; ``generator`` has no effect on a model without noise."""
         with self.inference_network() as network:

@@ -123,7 +123,7 @@ class AdaINSynthesis(Synthesis):
             The images.
         """
         level = self.output.levels if level is None else level
-        maps, outputs = self.constant.expand(len(styles), -1, -1, -1), []
+        maps, outputs = self.constant.expand(styles.shape[0], -1, -1, -1), []
         for i, layer in enumerate(self.layers[: 2 * (top_level(level) + 1)]):
             if i > 0:
                 if i % 2 == 0:

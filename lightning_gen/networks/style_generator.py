@@ -208,7 +208,7 @@ class SkipSynthesis(TransformableSynthesis):
         """
         noises = [None] * len(self.layers) if noise is None else noise
         inputs = self.features(transforms) if self.transformable else self.constant
-        features = self.layers[0](inputs.expand(len(styles), -1, -1, -1), styles[:, 0], noises[0])
+        features = self.layers[0](inputs.expand(styles.shape[0], -1, -1, -1), styles[:, 0], noises[0])
         images = self.to_images[0](features, styles[:, 1])
         for i in range(1, len(self.to_images)):
             features = self.layers[2 * i - 1](features, styles[:, 2 * i - 1], noises[2 * i - 1])

@@ -53,7 +53,9 @@ def modulate(norm: nn.GroupNorm, maps: Maps, scale: PerChannel, shift: PerChanne
         return norm(maps) * factor[:, :, None, None] + shift[:, :, None, None]
     weight, bias = norm.weight * factor, torch.addcmul(shift, norm.bias, factor)
     images = maps.reshape(1, -1, *maps.shape[2:])
-    return F.group_norm(images, len(maps) * norm.num_groups, weight.flatten(), bias.flatten(), norm.eps).view_as(maps)
+    return F.group_norm(images, maps.shape[0] * norm.num_groups, weight.flatten(), bias.flatten(), norm.eps).view_as(
+        maps
+    )
 
 
 class ResidualBlock(nn.Module):

@@ -42,6 +42,10 @@ class DeterministicModule(GenerativeModule[EncoderDecoder]):
         decoder = make_decoder(network, self.image_shape, latent_dim, hidden, width)
         self.set_network(EncoderDecoder(encoder, nn.Sequential(decoder, nn.Tanh())))
 
+    def forward(self, images: Images, labels: Labels | None = None) -> Images:
+        """Reconstruct images, without gradients: :meth:`reconstruct`."""
+        return self.reconstruct(images, labels=labels)
+
     def encode(self, images: Images, *, labels: Labels | None = None) -> Latents:
         """Latents (batch, latent_dim) of images."""
         with self.inference_network() as network:

@@ -94,6 +94,10 @@ class VariationalModule(LatentSampling, DescentModule[VariationalAutoencoder]):
         if self.num_classes and labels is None:
             raise InputError(f"{type(self).__name__} needs the classes of the images that it encodes")
 
+    def forward(self, images: Images, labels: Labels | None = None) -> Images:
+        """Reconstruct images, without gradients: :meth:`reconstruct`."""
+        return self.reconstruct(images, labels=labels)
+
     def log_weights(
         self, images: Images, num: int, *, labels: Labels | None = None, generator: RandomSource = None
     ) -> LogWeights:

@@ -127,6 +127,10 @@ class VQVAE(LatentSampling, DescentModule[VectorQuantisedAutoencoder]):
         terms["perplexity"] = perplexity(quantised.codes, self.codebook_size)
         return Loss(total, terms), vectors.detach(), quantised.codes
 
+    def forward(self, images: Images, labels: Labels | None = None) -> Images:
+        """Reconstruct images, without gradients: :meth:`reconstruct`."""
+        return self.reconstruct(images, labels=labels)
+
     def tokenize(self, images: Images) -> Codes:
         """Codes (batch, rows, columns) of images, each in [0, codebook_size)."""
         with self.inference_network() as network:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from lightning_gen.checks import check_fraction
 from lightning_gen.diffusion.denoiser import Denoiser
 from lightning_gen.diffusion.guidance import ALL_LEVELS, guided
-from lightning_gen.diffusion.processes import Denoise
+from lightning_gen.diffusion.processes import Denoise, Times
 from lightning_gen.errors import InputError
 from lightning_gen.models.diffusion.denoising import SAMPLING_BATCH, DenoisingModule
 from lightning_gen.models.latents import check_labels, check_num_classes
@@ -61,6 +61,21 @@ class DenoisingGenerator(DenoisingModule):
         return classes * (torch.rand(len(classes), 1, device=classes.device) >= self.label_dropout)
 
     # ---- sampling
+
+    def forward(self, noisy: Images, times: Times | float, labels: Labels | None = None) -> Images:
+        """D(x_t; t, y), the estimate of the clean images, without gradients.
+
+        Args:
+            noisy: noisy images x_t.
+            times: time of the noise process of each image, or one for all.
+            labels: the class y of each image; a conditional model requires them, others ignore them.
+
+        Returns:
+            The estimates in float32.
+        """
+        times = torch.as_tensor(times, dtype=torch.float32, device=noisy.device).expand(len(noisy))
+        with self.inference_network() as denoiser:
+            return denoiser(noisy, times, self.class_rows(labels, len(noisy)))
 
     def sample(self, num: int, *, labels: Labels | None = None, generator: RandomSource = None) -> Images:
         """Generate images with the options in ``sampling``.

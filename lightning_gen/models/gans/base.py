@@ -24,7 +24,7 @@ from lightning_gen.losses.adversarial import Logits, Objective
 from lightning_gen.models.adversarial import AdversarialModule
 from lightning_gen.models.base import Network
 from lightning_gen.models.gans.augmentation_probability import AugmentationProbability
-from lightning_gen.models.latents import LatentSampling
+from lightning_gen.models.latents import LatentSampling, join_classes
 from lightning_gen.networks.ada import BGC, AdaGroup, ada_augment
 from lightning_gen.networks.augment import Augmentation, diff_augment
 from lightning_gen.networks.discriminator_inputs import add_noise, pack
@@ -208,6 +208,19 @@ class BaseLatentGAN(LatentSampling, AdversarialModule[Network]):
         """The objective's generator loss."""
         total = self.objective.generator_loss(self.logits(fakes, batch.labels))
         return Loss(total, {"generator": total})
+
+    def forward(self, latents: Latents, labels: Labels | None = None) -> Images:
+        """G(z, y): images in [-1, 1] of latents, without gradients.
+
+        Args:
+            latents: z (batch, latent_dim), or for a conditional model also z with one-hot classes behind it, as
+                :meth:`sample_latents` returns.
+            labels: the class y of each image; only for a conditional model.
+
+        Returns:
+            The images.
+        """
+        return self.decode(join_classes(type(self).__name__, latents, labels, self.latent_dim, self.num_classes))
 
     def decode(self, latents: Latents) -> Images:
         """Images of latents."""
