@@ -36,14 +36,15 @@ class TrainingFigures(TimedCallback):
         self.first_images_seen = 0
         self._names: dict[int, str] = {}
         self._norms: dict[str, Tensor] = {}
+        self._restored: dict[str, Tensor] = {}
         self._last = (0, 0.0)
 
     def state_dict(self) -> dict[str, Any]:
-        """The run's duration so far."""
-        return {"seconds": self.seconds}
+        """The run's duration so far, and the norms that are not logged yet."""
+        return {"seconds": self.seconds, "norms": {name: float(norm) for name, norm in self._norms.items()}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the run's duration.
+        """Restore the run's duration and the norms.
 
         Args:
             state_dict: what :meth:`state_dict` returned.
@@ -54,7 +55,11 @@ class TrainingFigures(TimedCallback):
         seconds = state_dict.get("seconds")
         if not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
             raise InputError(f"the checkpoint's seconds are {seconds!r}; they must be a number of at least 0")
+        norms = state_dict.get("norms", {})
+        if not isinstance(norms, dict) or not all(isinstance(norm, int | float) for norm in norms.values()):
+            raise InputError("the checkpoint's norms are damaged; they must be numbers by player")
         self.earlier_seconds = float(seconds)
+        self._restored = {str(name): torch.tensor(float(norm)) for name, norm in norms.items()}
 
     @property
     def seconds(self) -> float:
@@ -66,7 +71,7 @@ class TrainingFigures(TimedCallback):
         super().on_train_start(trainer, pl_module)
         names = [*players(pl_module)]
         self._names = {id(optimizer): name for optimizer, name in zip(trainer.optimizers, names, strict=False)}
-        self._norms = {}
+        self._norms, self._restored = self._restored, {}
         self.first_images_seen = int(getattr(pl_module, "images_seen", 0))
         self._last = (self.first_images_seen, 0.0)
 
