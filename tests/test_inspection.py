@@ -258,6 +258,7 @@ def test_latent_map_without_labels_or_with_many(data):
     pictures = [scatter_plot(flat, labels) for labels in (None, np.arange(30) % 3, np.arange(30))]
     assert not pictures[0].equal(pictures[1])
     assert not pictures[0].equal(pictures[2])
+    assert not pictures[0].equal(scatter_plot(flat, None, "a title"))
     assert probe_accuracy((points, None), (points, None)) == {}
     assert probe_accuracy((points, np.zeros(30, np.int64)), (points, np.zeros(30, np.int64))) == {}
 
