@@ -105,6 +105,9 @@ def writes_row(trainer: Trainer) -> bool:
 
     Args:
         trainer: a trainer in ``fit``, in a hook of a training batch.
+
+    Returns:
+        True or False.
     """
     loop: Any = trainer.fit_loop.epoch_loop
     return bool(trainer._logger_connector.should_update_logs and not loop._should_accumulate())

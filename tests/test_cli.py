@@ -17,6 +17,7 @@ from lightning_gen.cli import main
 from lightning_gen.data.folder import folder_set
 from lightning_gen.images import save_png
 from tests.cases import CASES
+from tests.grids import CAPTION
 from tests.test_loggers import figures, history, items, offline_runs
 
 ROOT = Path(__file__).parent.parent
@@ -105,6 +106,9 @@ def test_evaluations_and_inspections_are_logged_to_the_same_wandb_run(run, capsy
     options = ["--num_samples=40", "--band_draws=0", "--device=cpu"]
     assert main(["evaluate", f"--ckpt={run}", *options, "--wandb=false"]) == 0
     assert main(["inspect", "interpolate", f"--ckpt={run}", "--device=cpu", "--wandb=false"]) == 0
+    caption = decode_image(run / "inspection" / "best_interpolate.png")[:, :CAPTION, :200].float()
+    assert caption.mean() > 200  # black on white, above grids of black images
+    assert caption.min() < 50
     assert len(offline_runs(run)) == recordings
     assert main(["evaluate", f"--ckpt={run}", *options]) == 0
     assert main(["inspect", "interpolate", f"--ckpt={run}", "--device=cpu"]) == 0
@@ -285,6 +289,7 @@ def test_samples_do_not_depend_on_the_batch_size(run, place):
             )
             == 0
         )
+    assert decode_image(place / "s1_grid.png").shape[1:] == (CAPTION + 3 * 129 + 1, 4 * 129 + 1)
     files = sorted(path.name for path in (place / "s1").iterdir())
     assert files == [f"{i:06d}.png" for i in range(12)]
     assert len(folder_set(place / "s1")) == 12  # what evaluate --generated reads

@@ -12,7 +12,7 @@ from lightning_gen.callbacks.players import num_parameters, players
 from lightning_gen.errors import InputError
 from lightning_gen.loggers import RunCSVLogger
 from lightning_gen.models import DCGAN, VAE, WGAN
-from tests.helpers import loader, trainer
+from tests.helpers import StopAt, loader, trainer
 
 SHAPE = (1, 16, 16)
 
@@ -22,14 +22,20 @@ def vae(**options) -> VAE:
     return VAE(SHAPE, latent_dim=4, network="mlp", hidden=(16,), **options)
 
 
-def rows_after(folder: Path, model, *callbacks, **options) -> list[dict[str, float]]:
-    """The rows of the figures of a fit of six batches."""
+def rows_after(folder: Path, model, *callbacks, ckpt_path=None, **options) -> list[dict[str, float]]:
+    """The figures of a fit of six batches, by the number of images seen."""
     logger = RunCSVLogger(folder)
-    trainer(callbacks=list(callbacks), logger=logger, **{"log_every_n_steps": 2, **options}).fit(model, loader(6))
+    trainer(callbacks=list(callbacks), logger=logger, **{"log_every_n_steps": 2, **options}).fit(
+        model, loader(6), ckpt_path=ckpt_path, weights_only=True
+    )
     logger.finalize("success")
+    rows: dict[float, dict[str, float]] = {}
     with (folder / "metrics.csv").open() as file:
-        rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
-    return [row for row in rows if any(name.startswith(("loss", "learning", "speed", "gradient")) for name in row)]
+        for line in csv.DictReader(file):
+            row = {name: float(value) for name, value in line.items() if value}
+            if any(name.startswith(("loss", "learning", "speed", "gradient")) for name in row):
+                rows.setdefault(row["images_seen"], {}).update(row)
+    return list(rows.values())
 
 
 class Norms(Callback):
@@ -44,7 +50,7 @@ class Norms(Callback):
         self.all.setdefault(optimizer.param_groups[0]["lr"], []).append(norm)
 
 
-def test_figures_of_both_players_are_in_the_rows_of_the_losses(tmp_path):
+def test_figures_of_both_players_are_logged_beside_the_losses(tmp_path):
     norms, model = Norms(), DCGAN(SHAPE, latent_dim=4, width=4, generator_lr=1e-3, discriminator_lr=2e-3)
     rows = rows_after(tmp_path, model, norms, TrainingFigures())
     assert len(rows) == 3
@@ -105,9 +111,29 @@ def test_training_is_the_same_with_figures(tmp_path):
 def test_the_duration_goes_on_in_a_resumed_run():
     figures = TrainingFigures()
     figures.load_state_dict({"seconds": 100})
-    assert figures.state_dict() == {"seconds": 100.0}
+    assert figures.state_dict() == {"seconds": 100.0, "norms": {}}
     figures.stopwatch.start()
     assert 100 < figures.seconds < 110
+
+
+def test_a_norm_that_is_not_logged_yet_is_that_of_a_run_that_was_not_stopped(tmp_path):
+    options = {"log_every_n_steps": 4, "max_epochs": 1}
+    whole = rows_after(tmp_path / "whole", vae(), TrainingFigures(), **options)
+    torch.manual_seed(0)
+    first, stopped = vae(), TrainingFigures()
+    run = trainer(callbacks=[stopped, StopAt(3)], default_root_dir=tmp_path, **options)
+    run.fit(first, loader(6))
+    run.save_checkpoint(tmp_path / "last.ckpt")
+    assert list(stopped.state_dict()["norms"]) == ["network"]
+    rows = rows_after(tmp_path / "resumed", vae(), TrainingFigures(), ckpt_path=tmp_path / "last.ckpt", **options)
+    assert rows[0]["images_seen"] == whole[0]["images_seen"] == 32
+    assert rows[0]["gradient_norm/network"] == whole[0]["gradient_norm/network"]
+
+
+@pytest.mark.parametrize("norms", [[], {"network": "large"}])
+def test_damaged_norms_are_refused(norms):
+    with pytest.raises(InputError, match="norms"):
+        TrainingFigures().load_state_dict({"seconds": 1.0, "norms": norms})
 
 
 @pytest.mark.parametrize("value", [-1, "long", None, float("nan"), float("inf")])

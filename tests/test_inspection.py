@@ -16,7 +16,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
 from lightning_gen.cli import main
-from lightning_gen.cli.inspecting import INSPECTIONS
+from lightning_gen.cli.inspecting import INSPECTIONS, caption_of
 from lightning_gen.data import ImageData
 from lightning_gen.errors import InputError
 from lightning_gen.images import to_float, to_uint8
@@ -258,8 +258,13 @@ def test_latent_map_without_labels_or_with_many(data):
     pictures = [scatter_plot(flat, labels) for labels in (None, np.arange(30) % 3, np.arange(30))]
     assert not pictures[0].equal(pictures[1])
     assert not pictures[0].equal(pictures[2])
+    assert not pictures[0].equal(scatter_plot(flat, None, "a title"))
     assert probe_accuracy((points, None), (points, None)) == {}
     assert probe_accuracy((points, np.zeros(30, np.int64)), (points, np.zeros(30, np.int64))) == {}
+
+
+def test_the_caption_names_model_data_and_seed(data):
+    assert caption_of(torch.nn.Identity(), "latent-map", data, 3) == "Identity latent-map, raw weights, digits, seed 3"
 
 
 def test_umap_is_asked_for_where_it_is_missing(data, monkeypatch):

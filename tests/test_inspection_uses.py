@@ -19,7 +19,14 @@ from lightning_gen.evaluation.nearest import Nearest
 from lightning_gen.images import save_png, to_float
 from lightning_gen.inspection import Subject
 from lightning_gen.inspection import neighbours as neighbours_module
-from lightning_gen.inspection.anomaly import JoinedImages, NoiseImages, anomaly, measure, normal_and_anomalous
+from lightning_gen.inspection.anomaly import (
+    JoinedImages,
+    NoiseImages,
+    anomaly,
+    histograms,
+    measure,
+    normal_and_anomalous,
+)
 from lightning_gen.inspection.compress import compress, decode_jpeg, encode_jpeg, fitted_jpeg, quality, scan_bytes
 from lightning_gen.inspection.denoise import denoise
 from lightning_gen.inspection.neighbours import neighbours
@@ -157,6 +164,15 @@ def test_anomalies_by_the_error(data):
     assert numbers["normal_above"] == pytest.approx((scores[~truth] > numbers["threshold"]).mean())
     assert numbers["anomalous_above"] == pytest.approx((scores[truth] > numbers["threshold"]).mean())
     assert (numbers["num_normal"], numbers["num_anomalous"]) == ((~truth).sum(), truth.sum())
+
+
+def test_the_histograms_name_sets_threshold_and_unit():
+    sets = {"train": torch.rand(50, dtype=torch.float64), "a": torch.zeros(3).double(), "b": torch.ones(3).double()}
+    [axes] = histograms(sets, 0.5, "the threshold", "error", "b against a: AUROC 1", 800).axes
+    assert axes.get_title() == "b against a: AUROC 1"
+    assert axes.get_xlabel() == "squared error of the reconstruction, pixels in [0, 1], summed over an image"
+    assert axes.get_ylabel() == "share of images"
+    assert {*axes.get_legend_handles_labels()[1]} == {"the threshold", *sets}
 
 
 def test_identical_sets_have_0_5_and_separable_ones_1(data):

@@ -2,6 +2,7 @@
 
 import io
 import re
+from types import SimpleNamespace
 
 import pytest
 import rich
@@ -13,13 +14,14 @@ from rich.console import Console
 from lightning_gen.callbacks import display, progress
 from lightning_gen.callbacks.checkpoints import BestCheckpoint
 from lightning_gen.callbacks.display import LineDisplay, Progress, TerminalDisplay, render
-from lightning_gen.callbacks.header import header_lines
+from lightning_gen.callbacks.header import data_line, header_lines
 from lightning_gen.callbacks.progress import ProgressBar, number, remaining
 from lightning_gen.callbacks.run_length import describe_limits, position, stop_reason
 from lightning_gen.callbacks.timing import Stopwatch, TimedCallback
 from lightning_gen.data import ImageData
 from lightning_gen.models import DCGAN, VAE
 from tests.helpers import StopAt, loader, trainer
+from tests.image_files import write_images
 
 SHAPE = (1, 16, 16)
 
@@ -266,3 +268,29 @@ def test_limits_and_the_end_in_words(options, expected, reason):
     assert describe_limits(run) == expected
     assert reason in stop_reason(run)
     assert position(run, 0)[0].startswith("epoch")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (
+            {"name": "digits", "inputs": "inverted"},
+            "digits/train: 1,437 images, 16 x 16, grey, 10 classes, paired inputs",
+        ),
+        ({"name": "folder", "image_size": 32}, "{}: {:,} images, 32 x 32, colour"),
+        (
+            {"name": "folder", "image_size": 32, "tile": 48, "inputs": "bicubic", "scale": 2},
+            "{}: {:,} images, 32 x 32, colour, paired inputs",
+        ),
+    ],
+)
+def test_the_header_of_any_data(tmp_path, options, expected):
+    if options["name"] == "folder":
+        write_images(tmp_path / "photos", [f"{i}.png" for i in range(8)], shape=(70, 90, 3))
+    data = ImageData(root=str(tmp_path / "photos"), **options)
+    images = data.image_set("train")
+    assert data_line(SimpleNamespace(datamodule=data)) == expected.format(images.name, len(images))
+
+
+def test_data_without_image_sets_have_no_line():
+    assert data_line(SimpleNamespace(datamodule=None)) == ""

@@ -12,6 +12,7 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 
 from lightning_gen.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
+from lightning_gen.callbacks.figures import TrainingFigures
 from lightning_gen.callbacks.grids import SampleGrid
 from lightning_gen.callbacks.translations import TranslationGrid
 from lightning_gen.callbacks.watchdog import Watchdog
@@ -55,6 +56,7 @@ def fit(
     """Start or resume a run in a folder."""
     last = folder / "checkpoints" / "last.ckpt"
     callbacks = [
+        TrainingFigures(speed=False),
         SampleGrid(num=2),
         TranslationGrid(num=2),
         Watchdog(every_n_batches=6, num_samples=4),

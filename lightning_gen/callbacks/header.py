@@ -68,7 +68,7 @@ def data_line(trainer: Any) -> str:
         words.append(f"{len(np.unique(images.labels)):,} classes")
     pairs = source.pair_set("train") if isinstance(source, PairSource) else None
     if pairs is not None:
-        words.append(f"{len(pairs.inputs):,} {'paired' if pairs.paired else 'unpaired'} inputs")
+        words.append("paired inputs" if pairs.paired else f"{len(pairs.inputs):,} unpaired inputs")
     return ", ".join(words)
 
 

@@ -35,7 +35,7 @@ from lightning_gen.inspection.translate import translate
 from lightning_gen.inspection.traverse import traverse
 from lightning_gen.loggers import WandbRunLogger
 from lightning_gen.models.checkpoint import find_checkpoint, load_model
-from lightning_gen.types import SamplingOptions
+from lightning_gen.types import ImageSource, SamplingOptions
 
 INSPECTIONS: dict[str, Callable[..., Findings]] = {
     "reconstruct": reconstruct,
@@ -135,6 +135,12 @@ def flat_numbers(numbers: Mapping[str, Any], prefix: str = "") -> Iterator[tuple
             yield f"{prefix}{name}", value
 
 
+def caption_of(model: object, name: str, data: ImageSource, seed: int) -> str:
+    """The line above a picture, e.g. ``VAE anomaly, 100 images seen, raw weights, digits, seed 0``."""
+    dataset = data.image_set("train").name.rpartition("/")[0]
+    return f"{describe_model(model, name)}, {dataset}, seed {seed}"
+
+
 def run_inspection(
     name: str,
     shared: InspectionOptions,
@@ -163,8 +169,7 @@ def run_inspection(
     set_truncation(model, truncation)
     with isolated_inference(model, shared.seed):
         findings = INSPECTIONS[name](Subject(model, data, shared.seed, shared.batch_size), **options)
-    caption = f"{describe_model(model, name)}, {data.name}, seed {shared.seed}"
-    findings = replace(findings, picture=with_caption(findings.picture, caption))
+    findings = replace(findings, picture=with_caption(findings.picture, caption_of(model, name, data, shared.seed)))
     run = run_folder_of(checkpoint)
     for line in findings.summary:
         print(line)

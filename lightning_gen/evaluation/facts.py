@@ -35,7 +35,7 @@ def describe_model(model: object, what: str = "") -> str:
     """
     words = [f"{type(model).__name__} {what}".strip()]
     images_seen = getattr(model, "images_seen", None)
-    words += [f"{images_seen:,} images seen"] * (images_seen is not None)
+    words += [] if images_seen is None else [f"{images_seen:,} images seen"]
     weights = sampled_weights(model)
     words += [f"{'EMA' if weights == 'ema' else weights} weights"] * (weights is not None)
     return ", ".join(words)
