@@ -88,7 +88,9 @@ def test_the_wandb_run_holds_the_figures_the_settings_the_pictures_and_the_score
     assert [images_seen for _, images_seen in figures(rows, "fidelity/fid")] == [1280, 2560]
     assert any(name.startswith("samples") for row in rows for name in row)
     assert config["model"] == "DCGAN"
-    assert config["parameters"]["total"] == config["parameters"]["network"] + config["parameters"]["discriminator"] > 0
+    assert (
+        config["parameters"]["total"] == config["parameters"]["generator"] + config["parameters"]["discriminator"] > 0
+    )
     [description] = [record.run for record in records if record.HasField("run")]
     assert description.run_group == "dcgan_digits"
     assert list(description.tags) == ["DCGAN", "digits"]

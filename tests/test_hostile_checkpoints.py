@@ -120,6 +120,7 @@ DAMAGE = {
     "schedules": put("lr_schedulers", value=[3]),
     "the loggers' position": put("log", value={"rows": -1, "row": {}, "step": 0}),
     "a row of text": put("log", "row", value={"loss": "x"}),
+    "an alert that is a number": put("log", "row", value={"watchdog": 1}),
     "terms of text": put("last_terms", value={"generator": "x"}),
     "buffers of ranks": put("rank_buffers", value=[3]),
     "no loops": without("loops"),

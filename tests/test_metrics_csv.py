@@ -5,6 +5,7 @@ import csv
 import pytest
 
 from lightning_gen.loggers import RunCSVLogger
+from lightning_gen.models.checkpoint_contents import is_log
 
 
 def lines(folder) -> list[str]:
@@ -101,3 +102,11 @@ def test_csv_survives_an_interrupted_write(tmp_path):
     (tmp_path / "metrics.csv").write_text("images_seen,loss\n2,0.5\n4,0.")
     RunCSVLogger(tmp_path).log_metrics({"loss": 0.25, "images_seen": 6})
     assert lines(tmp_path) == ["images_seen,loss", "2,0.5", "4,0.", "6,0.25"]
+
+
+def test_a_checkpoint_may_hold_a_line_with_an_alert(tmp_path):
+    logger = RunCSVLogger(tmp_path)
+    logger.log_alert("nan", "watchdog: NaN")
+    assert logger.position({}, 3) == {"rows": 0, "row": {"watchdog": "watchdog: NaN"}, "step": None}
+    assert is_log(logger.position({}, 3))
+    assert is_log(logger.position({"loss": 0.5, "images_seen": 2.0}, 3))

@@ -8,6 +8,7 @@ from typing import Any
 from pytorch_lightning.loggers.logger import Logger
 from torch import nn
 
+from lightning_gen.callbacks.players import num_parameters, players
 from lightning_gen.cli.boundary import option_errors
 from lightning_gen.loggers import WandbRunLogger
 from lightning_gen.loggers.choice import make_loggers
@@ -50,20 +51,16 @@ def description(model: nn.Module, config: Mapping[str, Any]) -> dict[str, Any]:
         config: the configuration as plain values.
 
     Returns:
-        The configuration, with the model's class and the number of parameters of each of its trained parts.
+        The configuration, with the model's class and the number of trained parameters of each player.
     """
     options = {name: value for name, value in config.items() if name != "config"}
     return options | {"model": type(model).__name__, "parameters": count_parameters(model)}
 
 
 def count_parameters(model: nn.Module) -> dict[str, int]:
-    """The number of trained parameters of each part of a model, and their ``total``."""
-    parts = {
-        name: sum(parameter.numel() for parameter in part.parameters() if parameter.requires_grad)
-        for name, part in model.named_children()
-    }
-    trained = {name: count for name, count in parts.items() if count}
-    return {**trained, "total": sum(trained.values())}
+    """The number of trained parameters of each player of a model, and their ``total``."""
+    counts = {name: num_parameters(networks) for name, networks in players(model).items()}
+    return {**counts, "total": sum(counts.values())}
 
 
 @contextmanager

@@ -162,11 +162,17 @@ def is_numbers(value: Any) -> bool:
     return has_string_keys(value) and all(isinstance(item, int | float) for item in value.values())
 
 
+TEXT_FIGURES = ("watchdog",)
+"""The columns of a row that hold text."""
+
+
 def is_log(value: Any) -> bool:
     """Whether a value is the position of the loggers: the complete rows, the row to log first, and its step."""
     if not has_string_keys(value) or {"rows", "row", "step"} != value.keys() or not has_string_keys(value["row"]):
         return False
-    is_row = all(isinstance(item, int | float | str) for item in value["row"].values())
+    figures = {name: item for name, item in value["row"].items() if name not in TEXT_FIGURES}
+    texts = [value["row"][name] for name in value["row"].keys() - figures.keys()]
+    is_row = is_numbers(figures) and all(isinstance(text, str) for text in texts)
     return is_row and is_count(value["rows"]) and (value["step"] is None or is_count(value["step"]))
 
 
