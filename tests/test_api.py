@@ -268,7 +268,7 @@ def test_a_picture_has_the_pixels_of_the_images_enlarged():
     assert torch.equal(pixels[1:9, 1:9, 0], images[0, 0])
     assert torch.equal(pixels[1:9, 10:18, 0], images[1, 0])
     assert np.array_equal(np.array(picture(images / 127.5 - 1, 3, 56)), np.array(shown))
-    assert picture(torch.zeros(1, 3, 600, 600)).size == (602, 602)
+    assert picture(torch.zeros(1, 3, 600, 600)).size == (600, 600)
 
 
 # ---- the README
