@@ -1,4 +1,4 @@
-"""Scores a checkpoint or a folder of images: ``python evaluate.py --ckpt runs/dcgan_digits/<run> --metrics fid``."""
+"""Scores a checkpoint or a folder of images: ``python evaluate.py --ckpt runs/dcgan_digits --metrics fid``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Train a model: ``python train.py fit --config configs/dcgan_digits.yaml``."""
+"""The command line in the repository: ``python train.py fit dcgan_digits`` is ``lightning-gen fit dcgan_digits``."""
 
 import sys
 

@@ -21,6 +21,8 @@ from lightning_gen.types import Images, StoredImages
 
 LEVEL = 2 / 255
 """Difference of two adjacent levels of an 8-bit image in [-1, 1]."""
+PICTURE_WIDTH = 512
+"""Width in pixels of a picture that is made to be looked at, at least."""
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in the luma of ITU-R BT.601, full range, which Pillow takes too."""
 
@@ -42,18 +44,27 @@ def to_grey(images: Float[Tensor, "batch _ height width"]) -> Float[Tensor, "bat
     return (images * images.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
-def grid(images: StoredImages, columns: int | None = None) -> UInt8[Tensor, "3 grid_height grid_width"]:
+def enlarge(images: StoredImages, factor: int) -> UInt8[Tensor, "batch channels _ _"]:
+    """Enlarge images by a whole factor: each pixel becomes a square."""
+    return images.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+
+
+def grid(
+    images: StoredImages, columns: int | None = None, min_width: int = 1
+) -> UInt8[Tensor, "3 grid_height grid_width"]:
     """Arrange images in a grid, row by row, with a border of one grey pixel.
 
     Args:
         images: images with one or three channels.
         columns: number of images per row; None: the square root of the number of images, rounded up.
+        min_width: width in pixels of the grid, at least; smaller images are enlarged by a whole factor.
 
     Returns:
         One RGB image.
     """
     columns = columns or math.ceil(math.sqrt(len(images)))
-    return make_grid(images.cpu(), nrow=columns, padding=1, pad_value=128)
+    width = min(columns, len(images)) * images.shape[3]
+    return make_grid(enlarge(images.cpu(), math.ceil(min_width / width)), nrow=columns, padding=1, pad_value=128)
 
 
 def row_pairs(above: StoredImages, below: StoredImages, columns: int) -> UInt8[Tensor, "cells channels height width"]:
@@ -99,8 +110,7 @@ def match_shapes(batches: Sequence[UInt8[Tensor, "batch _ _ _"]]) -> list[UInt8[
     matched = []
     for images in batches:
         factor = height // images.shape[2]
-        enlarged = images.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
-        matched.append(enlarged.expand(-1, channels, -1, -1))
+        matched.append(enlarge(images, factor).expand(-1, channels, -1, -1))
     return matched
 
 

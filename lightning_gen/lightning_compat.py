@@ -1,6 +1,7 @@
 """All uses of private APIs of PyTorch Lightning and of PyTorch's DDP, each with its version and the reason.
 
-Overridden private methods of Lightning's command line are in ``cli/training.py``; uses of wandb are in ``loggers.py``.
+Overridden private methods of Lightning's command line are in ``cli/training.py``; uses of wandb are in
+``loggers/wandb.py``.
 """
 
 from collections.abc import Iterable, Sequence
@@ -94,6 +95,19 @@ def logging_step(trainer: Trainer) -> int:
     """
     loop: Any = trainer.fit_loop.epoch_loop
     return int(loop._batches_that_stepped)
+
+
+def writes_row(trainer: Trainer) -> bool:
+    """Whether Lightning writes the logged figures to the loggers after the current training batch.
+
+    Lightning 2.6, trainer/connectors/logger_connector: ``should_update_logs``; loops/training_epoch_loop.py:
+    ``_should_accumulate``. Reason: figures that are costly to compute are needed in those batches only.
+
+    Args:
+        trainer: a trainer in ``fit``, in a hook of a training batch.
+    """
+    loop: Any = trainer.fit_loop.epoch_loop
+    return bool(trainer._logger_connector.should_update_logs and not loop._should_accumulate())
 
 
 def unwritten_row(trainer: Trainer) -> tuple[dict[str, float], int]:

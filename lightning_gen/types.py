@@ -388,17 +388,30 @@ class CardLogger(Protocol):
 
 
 @runtime_checkable
+class TableLogger(Protocol):
+    """A logger for tables with pictures."""
+
+    def log_table(self, key: str, columns: list[str], data: list[list[Any]], *, step: int | None = None) -> None:
+        """Log a table under a key. A cell is a plain value, or a picture as an array ``(height, width, channels)``."""
+        ...
+
+
+@runtime_checkable
 class RowLogger(Protocol):
     """A logger of rows that a resumed run continues without gaps and doubles."""
 
-    num_rows: int
-    """Number of rows written so far."""
+    def position(self, metrics: Mapping[str, Any], step: int) -> dict[str, Any]:
+        """The number of complete ``rows``, and the ``row`` and ``step`` that a resumed run logs first.
+
+        ``metrics`` are figures of ``step`` that are logged after the checkpoint.
+        """
+        ...
 
     def rewind(self, num_rows: int) -> None:
         """Discard the rows after the first ``num_rows``."""
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Write a row."""
+        """Write figures."""
 
 
 @runtime_checkable

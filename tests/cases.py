@@ -210,7 +210,7 @@ CASES = [
     Case(
         DCGAN,
         terms=PLAYERS,
-        configs=("dcgan_digits", "dcgan_mnist", "dcgan_stacked_mnist", "dcgan_cifar10", "dcgan_celeba"),
+        configs=("dcgan_digits", "dcgan_mnist", "dcgan_stacked_mnist", "dcgan_cifar10", "dcgan_celeba", "dcgan_folder"),
         variants=(
             {"ema_half_life": 50.0},
             {"n_critic": 2, "clip": 1.0, "lr_schedule": "linear", "accumulate": 2},

@@ -19,7 +19,8 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 import lightning_gen.cli
 from lightning_gen.cli import main
 from lightning_gen.cli.boundary import option_errors, user_message
-from lightning_gen.cli.commands import COMMANDS as FUNCTIONS
+from lightning_gen.cli.commands import COMMANDS
+from lightning_gen.cli.hints import name_flags
 from lightning_gen.cli.inspecting import INSPECTIONS, InspectionOptions
 from lightning_gen.cli.library_messages import HELD, HeldWarnings, ReleaseWarnings
 from lightning_gen.cli.messages import MAX_LENGTH, one_line
@@ -224,6 +225,30 @@ def test_held_warnings_are_shown_after_the_first_batch():
     assert shown == ["first", "second"]
 
 
+@pytest.mark.parametrize(
+    ("command", "message", "shown"),
+    [
+        ("fit", "data.root is x", "--data.root is x"),
+        ("fit", "set data.drop_last to false", "set --data.drop_last to false"),
+        ("fit", "name data.root, or set data.download to true", "name --data.root, or set --data.download true"),
+        ("fit", "data.zip, my/data.root, data.root/x, --data.root", "data.zip, my/data.root, data.root/x, --data.root"),
+        ("evaluate", "data.root is x", "--root is x"),
+        ("inspect", "name data.root, or set data.download to true", "name --root"),
+        ("evaluate", "data.inputs is grey", "data.inputs is grey"),
+    ],
+)
+def test_options_of_the_data_are_flags_of_the_command(command, message, shown):
+    assert name_flags(message, COMMANDS[command]) == shown
+
+
+def test_a_missing_folder_of_images_is_named_by_its_flag(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    options = ["--data.root=gone", "--trainer.accelerator=cpu"]
+    line = line_of(["fit", "dcgan_folder", *options], capsys)
+    assert "--data.root is gone, which does not exist; name a folder or .zip of images" in line
+    assert "set --data.download true" in line_of(["fit", "dcgan_mnist", *options], capsys)
+
+
 def test_errors_of_a_constructor_of_a_library_are_of_its_options():
     with pytest.raises(InputError, match=r"trainer: two lines"), option_errors("trainer"):
         raise TypeError("two\n lines")
@@ -262,7 +287,7 @@ HOSTILE = st.one_of(
     st.sampled_from(["/dev/zero", "/", "..", "n" * 300, "1e400", "0x", "-", "--", "!!python/name:x", "'", "[["]),
     st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12),
 )
-COMMANDS = ["sample", "evaluate", "translate", *(f"inspect {name}" for name in INSPECTIONS)]
+VARIED = ["sample", "evaluate", "translate", *(f"inspect {name}" for name in INSPECTIONS)]
 NO_WORK = {"evaluate": {"generated", "reference"}}
 """Options that are not varied, because a valid value of them would start work."""
 
@@ -285,7 +310,7 @@ def outcome(function: Callable[[], Any]) -> None:
 def options_of(command: str) -> list[str]:
     """All options of a command that is a function."""
     name = command.removeprefix("inspect ")
-    function = INSPECTIONS[name] if command.startswith("inspect") else FUNCTIONS[name].load()
+    function = INSPECTIONS[name] if command.startswith("inspect") else COMMANDS[name].load()
     names = [*function.__annotations__, *(InspectionOptions.__annotations__ if "inspect" in command else ())]
     names += ["steps", "sampler", "eta", "churn", "guidance", "guidance_interval", "truncation", "truncated_layers"]
     return sorted({*names} - {"return", "subject", "sampling", "style_options"} - NO_WORK.get(command, set()))
@@ -299,7 +324,7 @@ FAST = settings(
 @FAST
 @given(data=st.data())
 def test_any_value_of_any_option_of_a_command(data, tmp_path_factory):
-    command = data.draw(st.sampled_from(COMMANDS))
+    command = data.draw(st.sampled_from(VARIED))
     option, value = data.draw(st.sampled_from(options_of(command))), data.draw(HOSTILE)
     folder = tmp_path_factory.mktemp("x")
     paths = [f"--ckpt={folder / 'none.ckpt'}"] if option != "ckpt" else []

@@ -16,6 +16,7 @@ from lightning_gen.callbacks.interpolation import InterpolationStrip
 from lightning_gen.errors import InputError
 from lightning_gen.images import row_pairs, to_float
 from lightning_gen.noise import randn
+from tests.grids import grid_of, small_grid
 
 SIZE, NUM, BATCH = 8, 12, 4
 TILE = SIZE + 1  # make_grid's border of one pixel
@@ -123,7 +124,7 @@ class PictureLogger:
         self.logged = []
 
     def log_image(self, key, images, step=None, **kwargs):
-        self.logged.append((key, images, step))
+        self.logged.append((key, images, step, kwargs))
 
 
 def fit(folder: Path, model: LightningModule, *callbacks: Callback, epochs: int = 1, **options) -> Trainer:
@@ -170,6 +171,7 @@ def test_files_epochs_and_sizes(tmp_path):
     fit(tmp_path, Generative(), samples, reconstructions, strip, epochs=3)
     assert names(tmp_path) == [
         "interpolation_000000036.png",
+        "progress.gif",
         "reconstructions_000000012.png",
         "reconstructions_000000024.png",
         "reconstructions_000000036.png",
@@ -177,9 +179,9 @@ def test_files_epochs_and_sizes(tmp_path):
         "samples_000000036.png",  # the end of the fit
     ]
     assert samples.last_path == tmp_path / "samples" / "samples_000000036.png"
-    assert read_image(str(samples.last_path)).shape == (3, 3 * TILE + 1, 4 * TILE + 1)
-    assert read_image(str(reconstructions.last_path)).shape == (3, 4 * TILE + 1, 8 * TILE + 1)
-    assert read_image(str(strip.last_path)).shape == (3, 2 * TILE + 1, 5 * TILE + 1)
+    assert small_grid(samples.last_path, 4).shape == (3, 3 * TILE + 1, 4 * TILE + 1)
+    assert small_grid(reconstructions.last_path, 8).shape == (3, 4 * TILE + 1, 8 * TILE + 1)
+    assert small_grid(strip.last_path, 5).shape == (3, 2 * TILE + 1, 5 * TILE + 1)
 
 
 def test_noise_is_fixed(tmp_path):
@@ -187,7 +189,7 @@ def test_noise_is_fixed(tmp_path):
     for epoch, callback in enumerate([SampleGrid(num=4), SampleGrid(num=4), SampleGrid(num=4, seed=1)]):
         model.images_seen = epoch
         callback.on_train_epoch_end(stub(tmp_path), model)
-        images.append(read_image(str(callback.last_path)))
+        images.append(grid_of(callback.last_path))
     assert images[0].equal(images[1])
     assert not images[0].equal(images[2])
 
@@ -195,7 +197,7 @@ def test_noise_is_fixed(tmp_path):
 def test_one_class_per_row(tmp_path):
     callback = SampleGrid(num=16)
     callback.on_train_epoch_end(stub(tmp_path), Conditional())
-    picture = read_image(str(callback.last_path))
+    picture = small_grid(callback.last_path, 4)
     assert picture[0, 4::TILE, 4::TILE].tolist() == [[0] * 4, [1] * 4, [2] * 4, [0] * 4]
 
 
@@ -206,7 +208,7 @@ def test_the_grid_has_a_row_per_class_or_evenly_spaced_classes(tmp_path, num_cla
     callback, model = SampleGrid(num=25 if num_classes == 100 else 20 if num_classes == 5 else 16), Conditional()
     model.num_classes = num_classes
     callback.on_train_epoch_end(stub(tmp_path), model)
-    picture = read_image(str(callback.last_path))
+    picture = small_grid(callback.last_path, 5 if num_classes == 100 else 4)
     assert picture[0, 4::TILE, 4].tolist() == labels
 
 
@@ -215,14 +217,14 @@ def test_ten_classes_have_ten_rows_of_the_default_grid(tmp_path):
     model.num_classes = 10
     callback = SampleGrid()
     callback.on_train_epoch_end(stub(tmp_path), model)
-    picture = read_image(str(callback.last_path))
+    picture = small_grid(callback.last_path, 6)
     assert picture[0, 4::TILE, 4::TILE].tolist() == [[label] * 6 for label in range(10)]
 
 
 def test_reconstructions_are_below_their_originals(tmp_path):
     callback = ReconstructionGrid(num=10)
     callback.on_train_epoch_end(stub(tmp_path), Generative())
-    picture, stored = read_image(str(callback.last_path)), Images().stored
+    picture, stored = small_grid(callback.last_path, 8), Images().stored
     rows = [picture[:, 1 + row * TILE : (row + 1) * TILE] for row in range(4)]
     assert rows[0].equal(rows[1])
     assert rows[2].equal(rows[3])
@@ -241,7 +243,7 @@ def test_row_pairs_order():
 def test_autoencoder_interpolates_between_images(tmp_path):
     callback = InterpolationStrip(rows=2, steps=3)
     callback.on_train_epoch_end(stub(tmp_path), Autoencoder())
-    picture, stored = read_image(str(callback.last_path)), Images().stored
+    picture, stored = small_grid(callback.last_path, 3), Images().stored
     for index, (row, column) in enumerate([(0, 0), (0, 2), (1, 0), (1, 2)]):
         top, left = 1 + row * TILE, 1 + column * TILE
         assert picture[:1, top : top + SIZE, left : left + SIZE].equal(stored[index])
@@ -308,8 +310,9 @@ def test_loggers_receive_the_picture(tmp_path):
     model = Generative()
     model.images_seen = 7
     callback.on_train_epoch_end(stub(tmp_path, loggers=[object(), logger]), model)
-    [(key, [image], step)] = logger.logged
+    [(key, [image], step, options)] = logger.logged
     assert (key, step) == ("samples", 7)
+    assert options == {"caption": ["Generative samples, 7 images seen, raw weights"]}
     assert image.dtype == np.uint8
     assert (image == read_image(str(callback.last_path)).permute(1, 2, 0).numpy()).all()
 

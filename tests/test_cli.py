@@ -65,6 +65,7 @@ def test_a_run_leaves_what_the_readme_says(run):
         "samples/samples_000002560.png",
         "samples/interpolation_000001280.png",
         "samples/interpolation_000002560.png",
+        "samples/progress.gif",
         "evaluation/epoch0000_fid1437_train_classifier.json",
         "evaluation/epoch0001_fid1437_train_classifier.json",
     }
@@ -85,9 +86,47 @@ def test_the_wandb_run_holds_the_figures_the_settings_the_pictures_and_the_score
     rows = history(records)
     assert [images_seen for _, images_seen in figures(rows, "fidelity/fid")] == [1280, 2560]
     assert any(name.startswith("samples") for row in rows for name in row)
-    axes = {record.metric.glob_name or record.metric.name: record.metric.step_metric for record in records}
-    assert axes["*"] == "images_seen"
+    assert config["model"] == "DCGAN"
+    assert config["parameters"]["total"] == config["parameters"]["network"] + config["parameters"]["discriminator"] > 0
+    [description] = [record.run for record in records if record.HasField("run")]
+    assert description.run_group == "dcgan_digits"
+    assert list(description.tags) == ["DCGAN", "digits"]
+    metrics = {record.metric.glob_name or record.metric.name: record.metric for record in records}
+    assert metrics["*"].step_metric == metrics["fidelity/fid"].step_metric == "images_seen"
+    assert metrics["fidelity/fid"].summary.min
+    assert metrics["fidelity/fid"].summary.last
+    [nearest] = [row for row in rows if "nearest/nrows" in row]
+    assert (nearest["images_seen"], nearest["nearest/nrows"], nearest["nearest/ncols"]) == (2560, 16, 7)
     assert any("score_card" in record.artifact.name for record in records if record.HasField("artifact"))
+
+
+def test_evaluations_and_inspections_are_logged_to_the_same_wandb_run(run, capsys):
+    recordings = len(offline_runs(run))
+    options = ["--num_samples=40", "--band_draws=0", "--device=cpu"]
+    assert main(["evaluate", f"--ckpt={run}", *options, "--wandb=false"]) == 0
+    assert main(["inspect", "interpolate", f"--ckpt={run}", "--device=cpu", "--wandb=false"]) == 0
+    assert len(offline_runs(run)) == recordings
+    assert main(["evaluate", f"--ckpt={run}", *options]) == 0
+    assert main(["inspect", "interpolate", f"--ckpt={run}", "--device=cpu"]) == 0
+    assert f"wandb sync {run}/wandb/offline-run-*" in capsys.readouterr().out
+    first, *_, evaluated, inspected = offline_runs(run)
+    ids = [record.run.run_id for each in (first, evaluated, inspected) for record in each if record.HasField("run")]
+    assert set(ids) == {(run / "wandb" / "run-id").read_text()}
+    names = {name for record in evaluated for name in items(record.summary.update)}
+    assert "evaluate/fid40_train@classifier/fid" in names
+    rows = history(inspected)
+    assert [row["images_seen"] in (1280, 2560) for row in rows] == [True, True]  # of the best checkpoint
+    assert rows[0]["inspect/interpolate/captions"] == ["best"]
+    media = [path.name.partition("_")[0] for path in run.glob("wandb/offline-run-*/files/media/*/inspect/**/*.*")]
+    assert sorted(media) == ["animation", "interpolate"]
+
+
+def test_nothing_is_logged_to_wandb_if_the_run_had_it_disabled(place, capsys):
+    assert fit(place, "--trainer.max_epochs=1", "--name=disabled", "--wandb.mode=disabled") == 0
+    [folder] = (place / "runs" / "disabled").iterdir()
+    assert main(["inspect", "interpolate", f"--ckpt={folder}", "--device=cpu"]) == 0
+    assert not (folder / "wandb").exists()
+    assert "wandb" not in capsys.readouterr().out
 
 
 def test_the_last_checkpoint_knows_the_best_score(run):
@@ -101,7 +140,13 @@ def test_the_summary_names_every_output(place, capsys):
     assert fit(place, "--trainer.max_epochs=1", "--name=summary") == 0
     printed = capsys.readouterr().out
     assert str(place / "runs" / "summary") in printed.replace("\n", "")
-    for word in ("samples_", "fid1437_train@classifier", "wandb sync", "best.ckpt"):
+    assert printed.startswith("Model    DCGAN: generator ")  # the header
+    assert "Data     digits/train: 1,437 images, 16 x 16, grey, 10 classes\n" in printed
+    assert "1 epoch of 5 batches\n" in printed
+    assert "Stopped  at trainer.max_epochs 1, after 1,280 images\n" in printed
+    for checkpoint in ("Best     checkpoints/best.ckpt", "Last     checkpoints/last.ckpt"):
+        assert f"{checkpoint} (fidelity/fid " in printed
+    for word in ("samples_", "fid1437_train@classifier", "wandb sync", "images/s"):
         assert word in printed.replace("\n", ""), word
 
 

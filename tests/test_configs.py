@@ -11,6 +11,9 @@ from jsonargparse import ArgumentParser, Namespace
 from pytorch_lightning.cli import LightningCLI
 
 from lightning_gen.cli import main
+from lightning_gen.cli.catalogue import configs
+from lightning_gen.evaluation.directions import direction_of
+from lightning_gen.sweeps.definition import read_sweep
 from tests.cases import CASES
 
 ROOT = Path(__file__).parent.parent
@@ -105,15 +108,18 @@ def test_defaults_are_found_wherever_they_are_stated(short, repeated_defaults):
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_a_sweep_varies_options_of_its_config(path, parser):
     sweep = yaml.safe_load(path.read_text())
-    command = sweep["command"]
-    config = ROOT / command[command.index("--config") + 1]
+    local = read_sweep(path)
+    [config, option] = local.fit_options({"a": 1})
+    assert option == "--a=1"
     bounds = {
         key: (p["values"][0], p["values"][-1]) if "values" in p else (p["min"], p["max"])
         for key, p in sweep["parameters"].items()
     }
     for end in (0, 1):
         options = [f"--{key}={values[end]}" for key, values in bounds.items()]
-        parsed = parser.parse_args(["fit", "--config", str(config), *options]).fit
+        parsed = parser.parse_args(["fit", "--config", str(configs()[config]), *options]).fit
         for key, values in bounds.items():
             assert parsed[key.replace("model.", "model.init_args.")] == values[end]
     assert sweep["metric"].get("goal") != "minimize", f"{path.relative_to(ROOT)}: metric.goal repeats wandb's default"
+    higher = direction_of(local.metric.removeprefix("fidelity/")) == "higher"
+    assert local.maximize == higher

@@ -271,7 +271,7 @@ def test_what_has_no_held_out_images_is_refused():
     large = Images("large/test", torch.zeros(30, 1, 9, 9, dtype=torch.uint8))
     with pytest.raises(InputError, match="copies compares pixels"):
         score_images(large, train, Resized(), metrics=("copies",), held_out=test)
-    with pytest.raises(InputError, match=r"evaluate.py --metrics copies"):
+    with pytest.raises(InputError, match="evaluate --metrics copies"):
         Fidelity(metrics=("fid", "copies"))
 
 

@@ -26,6 +26,7 @@ from lightning_gen.evaluation import (
     score_samples,
 )
 from lightning_gen.evaluation.copies import CopyReference
+from lightning_gen.evaluation.directions import direction_of
 from lightning_gen.evaluation.metrics import METRIC_OF_SCORE, RECORDS
 from lightning_gen.hashing import file_hash, weights_hash
 from lightning_gen.losses.image_quality import MAX_PSNR, MIN_MSE, mse, psnr, ssim
@@ -142,3 +143,21 @@ def test_hashes_depend_on_names_and_values_only(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"x" * 3_000_000)
     assert file_hash(path) == sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("name", "direction"),
+    [
+        ("fid", "lower"),
+        ("fid1437_train_classifier", "lower"),
+        ("rfid360_test", "lower"),
+        ("isc_std", None),
+        ("isc_std10k_train", None),
+        ("psnr_y", "higher"),
+        ("tpsnr360_test", "higher"),
+        ("recall10k_train", "higher"),
+        ("reward", None),
+    ],
+)
+def test_which_values_of_a_score_are_better(name, direction):
+    assert direction_of(name) == direction

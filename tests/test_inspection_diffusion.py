@@ -17,12 +17,12 @@ from lightning_gen.diffusion.inversion import invert
 from lightning_gen.diffusion.samplers import Ancestral, DPMSolver, Heun, make_timestep
 from lightning_gen.diffusion.times import discrete_times, level_times, path_times
 from lightning_gen.errors import InputError
+from lightning_gen.evaluation.nearest import draw_samples
 from lightning_gen.images import to_float, to_uint8
 from lightning_gen.inspection import Subject
 from lightning_gen.inspection.denoising import DenoisingModel, denoising, evenly_spaced, sample_trajectory
 from lightning_gen.inspection.inpaint import inpaint, inpaint_batch, known_pixels
 from lightning_gen.inspection.interpolate import interpolate
-from lightning_gen.inspection.neighbours import draw_samples
 from lightning_gen.inspection.reconstruct import add_and_remove_noise, reconstruct, time_at_level
 from lightning_gen.models.autoencoders.vae import VAE
 from lightning_gen.models.diffusion.ddpm import DDPM
@@ -529,7 +529,7 @@ def test_interpolation_goes_along_arcs_between_noises_or_between_images_if_asked
 def test_samples_for_neighbours_are_of_all_classes(data):
     model = exact_model(ExactFlow, conditional=True, steps=5)
     model.std = 1e-3
-    drawn = to_float(draw_samples(Subject(model, data, batch_size=7), 20))
+    drawn = to_float(draw_samples(model, 20, seed=0, batch_size=7))
     wanted = model.mean(torch.eye(10)[torch.arange(20) % 10])
     torch.testing.assert_close(drawn, wanted.expand_as(drawn), atol=0.02, rtol=0)
 

@@ -17,6 +17,7 @@ from wandb.proto import wandb_internal_pb2
 
 from lightning_gen.errors import InputError
 from lightning_gen.loggers import RunCSVLogger, WandbRunLogger
+from lightning_gen.loggers.offline import sync_command
 from lightning_gen.types import MediaLogger
 
 BATCH, BATCHES = 2, 5
@@ -206,6 +207,22 @@ def test_the_sync_command_names_the_run(offline_run):
     assert command == f"wandb sync {run}"
 
 
+def test_the_sync_command_is_one_line_however_often_a_run_was_resumed(tmp_path):
+    assert sync_command(tmp_path) is None
+    for number in range(3):
+        folder = tmp_path / "a run" / "wandb" / f"offline-run-2026010{number}_000000-abc"
+        folder.mkdir(parents=True)
+        (folder / "run-abc.wandb").touch()
+    run = tmp_path / "a run"
+    command = sync_command(run)
+    assert command == f"wandb sync '{run}/wandb'/offline-run-*"
+    named = subprocess.run(["bash", "-c", f"printf '%s\\n' {command}"], capture_output=True, text=True).stdout
+    assert named.splitlines()[2:] == [str(path) for path in sorted((run / "wandb").iterdir())]
+    for path in sorted((run / "wandb").iterdir())[:2]:
+        (path / "run-abc.wandb.synced").touch()
+    assert sync_command(run) == f"wandb sync '{path.parent}/offline-run-20260102_000000-abc'"
+
+
 def test_a_resumed_folder_resumes_its_run(tmp_path):
     ids, rows = [], []
     for epochs in (1, 2):
@@ -299,28 +316,6 @@ def test_other_ranks_write_nothing(tmp_path, monkeypatch):
 def test_which_loggers_take_pictures(tmp_path):
     assert isinstance(WandbRunLogger(tmp_path), MediaLogger)
     assert not isinstance(RunCSVLogger(tmp_path), MediaLogger)
-
-
-def test_csv_lines(tmp_path):
-    logger = RunCSVLogger(tmp_path)
-    logger.log_metrics({"loss": 0.5, "images_seen": 3.9999998, "epoch": 0}, step=1)
-    logger.log_metrics({"lr": 0.1}, step=1)
-    RunCSVLogger(tmp_path).log_metrics({"fid": 9.0, "images_seen": 8.0}, step=2)
-    assert (tmp_path / "metrics.csv").read_text().splitlines() == [
-        "images_seen,epoch,step,loss,lr,fid",
-        "4,0,1,0.5,,",
-        "4,,1,,0.1,",
-        "8,,2,,,9.0",
-    ]
-    assert logger.log_dir == logger.save_dir == str(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]
-
-
-def test_csv_survives_an_interrupted_write(tmp_path):
-    (tmp_path / "metrics.csv").write_text("images_seen,loss\n2,0.5\n4,0.")
-    RunCSVLogger(tmp_path).log_metrics({"loss": 0.25, "images_seen": 6})
-    lines = (tmp_path / "metrics.csv").read_text().splitlines()
-    assert lines == ["images_seen,loss", "2,0.5", "4,0.", "6,0.25"]
 
 
 def test_an_unwritable_folder_is_an_input_error(tmp_path):

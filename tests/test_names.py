@@ -37,6 +37,7 @@ sys.exit(code)
         ("list", 0, "DCGAN "),
         ("inspect --help", 0, "WHAT: reconstruct"),
         ("fitt", 2, "did you mean fit?"),
+        ("dcgan_digits", 2, "dcgan_digits is a configuration, not a command: lightning-gen fit dcgan_digits"),
         ("fit", 2, "lightning-gen fit dcgan_digits"),
         ("fit dcgan_digit", 2, "did you mean dcgan_digits?"),
         ("fit dcgan_digits --model=DCGANN", 2, "did you mean DCGAN?"),
@@ -214,3 +215,11 @@ def test_a_run_is_named_by_the_configuration(tmp_path):
     places = [f"--runs={tmp_path / 'runs'}", f"--data.root={tmp_path}"]
     assert main(["fit", "dcgan_digits", *places, *TINY, "--trainer.max_steps=1", "--fidelity.features=null"]) == 0
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["dcgan_digits"]
+
+
+def test_the_help_of_fit_begins_with_how_to_see_more(capsys):
+    with pytest.raises(SystemExit):
+        main(["fit", "--help"])
+    begin = " ".join(capsys.readouterr().out.split()[:80])
+    for words in ("CONFIG", "lightning-gen list configs", "lightning-gen fit --model.help NAME", "--print_config"):
+        assert words in begin

@@ -48,21 +48,21 @@ def images_of(folder: Path) -> list[int]:
     return [int(row[0]) for row in rows if row[3]]
 
 
-def stop_by_sigterm(folder: Path, rows: int, *options: str) -> tuple[int, str]:
-    """The exit code and the errors of a run that gets a signal after some rows of losses."""
+def stop_by_sigterm(folder: Path, rows: int, *options: str) -> tuple[int, str, str]:
+    """The exit code, the output and the errors of a run that gets a signal after some rows of losses."""
     command = [sys.executable, "train.py", "fit", *QUIET, *places(folder), "--trainer.max_epochs=100000", *options]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 200
     while len(images_of(folder)) < rows:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.terminate()
-    _, errors = process.communicate(timeout=200)
-    return process.returncode, errors
+    output, errors = process.communicate(timeout=200)
+    return process.returncode, output, errors
 
 
 def test_two_processes_stop_after_the_same_batch(tmp_path):
-    code, errors = stop_by_sigterm(tmp_path, 12, "--trainer.devices=2", "--interruption.every_n_batches=3")
+    code, _, errors = stop_by_sigterm(tmp_path, 12, "--trainer.devices=2", "--interruption.every_n_batches=3")
     assert code == 128 + signal.SIGTERM
     assert errors.splitlines()[-1].startswith("stopped by SIGTERM after ")
     last = torch.load(run_of(tmp_path) / "checkpoints" / "last.ckpt", weights_only=True)
@@ -70,17 +70,19 @@ def test_two_processes_stop_after_the_same_batch(tmp_path):
 
 
 def test_after_sigterm_the_printed_command_continues_bit_for_bit(tmp_path):
-    code, errors = stop_by_sigterm(tmp_path, 20)
+    code, output, errors = stop_by_sigterm(tmp_path, 20)
     assert code == 128 + signal.SIGTERM
     [line] = errors.splitlines()
+    assert "Stopped  by the signal SIGTERM, after " in output
+    assert "Last     checkpoints/last.ckpt" in output
     run = run_of(tmp_path)
     assert line.startswith("stopped by SIGTERM after ")
-    assert line.endswith(f"; to go on: python train.py fit --config {run}/config.yaml --ckpt_path {run}")
+    assert line.endswith(f"; to go on: lightning-gen fit --config {run}/config.yaml --ckpt_path {run}")
     last = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     assert images_of(tmp_path)[-1] == last["progress"]["images_seen"]
 
     end = f"--trainer.max_epochs={last['epoch'] + 2}"
-    assert main([*line.partition("train.py ")[2].split(), end]) == 0
+    assert main([*line.partition("lightning-gen ")[2].split(), end]) == 0
     straight = tmp_path / "straight"
     assert main(["fit", *QUIET, *places(straight), end]) == 0
     ours, theirs = (

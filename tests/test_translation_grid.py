@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from torchvision.io import read_image
 
 from lightning_gen.callbacks.translations import TranslationGrid
 from lightning_gen.errors import InputError
 from lightning_gen.images import interleave_rows, match_shapes
 from lightning_gen.noise import randn
 from lightning_gen.types import PairSet
+from tests.grids import small_grid
 from tests.test_callbacks import Data, Plain, names, stub
 
 SIZE, NUM = 8, 10
@@ -67,7 +67,7 @@ class Noisy(OneWay):
 def picture_of(folder, model, num=16, paired=True, seed=0) -> torch.Tensor:
     callback = TranslationGrid(num=num, seed=seed)
     callback.on_train_epoch_end(stub(folder, datamodule=PairData(paired)), model)
-    return read_image(str(callback.last_path))
+    return small_grid(callback.last_path, min(num, 8))
 
 
 def row(picture: torch.Tensor, index: int, num: int = 8) -> torch.Tensor:

@@ -102,7 +102,7 @@ class Fidelity(pl.Callback):
             check_metric_names(metrics)
         if "held_out" in needs_of(metrics):
             raise InputError(
-                "fidelity.metrics contains copies, which needs the test split; run evaluate.py --metrics copies instead"
+                "fidelity.metrics contains copies, which needs the test split: lightning-gen evaluate --metrics copies"
             )
         self.every_n_epochs = every_n_epochs
         self.num_samples = num_samples

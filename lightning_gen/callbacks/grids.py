@@ -4,22 +4,22 @@ import math
 from typing import ClassVar
 
 import torch
-from jaxtyping import UInt8
 from pytorch_lightning import LightningModule, Trainer
-from torch import Tensor
 
-from lightning_gen.callbacks.pictures import PictureCallback, first_validation_images
+from lightning_gen.callbacks.animation import animate
+from lightning_gen.callbacks.pictures import Cells, PictureCallback, first_validation_images
 from lightning_gen.checks import check_at_least
-from lightning_gen.images import grid, row_pairs, to_uint8
+from lightning_gen.images import row_pairs, to_uint8
 from lightning_gen.noise import image_generators
 from lightning_gen.types import ImageGenerator, Reconstructor
 
+ANIMATION = "progress.gif"
 PAIRS_PER_ROW = 8
 MIN_IMAGES_PER_CLASS = 4
 
 
 class SampleGrid(PictureCallback):
-    """Samples from fixed noise; for a ``ImageGenerator``.
+    """Samples from fixed noise; for a ``ImageGenerator``. The end of training adds ``progress.gif``, all grids so far.
 
     For a conditional model (``num_classes`` above 0), each row shows one class. The grid is square. With fewer classes
     than rows, the classes repeat. With more classes than rows, the grid gets one row per class if ``num`` allows four
@@ -39,7 +39,7 @@ class SampleGrid(PictureCallback):
         self.num = num
         self.seed = seed
 
-    def draw(self, trainer: Trainer, model: LightningModule) -> UInt8[Tensor, "3 height width"] | None:
+    def draw(self, trainer: Trainer, model: LightningModule) -> Cells | None:
         """Sample and arrange the grid."""
         if not isinstance(model, ImageGenerator):
             return None
@@ -52,7 +52,15 @@ class SampleGrid(PictureCallback):
         step = max(1, num_classes // math.ceil(num / columns))
         labels = rows * step % num_classes if num_classes else None
         images = model.sample(num, labels=labels, generator=image_generators(self.seed, range(num)))
-        return grid(to_uint8(images), columns)
+        return Cells(to_uint8(images), columns)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Make the last picture, and the animation of this run's pictures, also of those before it was resumed."""
+        super().on_train_end(trainer, pl_module)
+        if self.last_path is None:
+            return
+        pictures = sorted(self.last_path.parent.glob(f"{self.kind}_[0-9]*.png"))
+        animate([path for path in pictures if path.name <= self.last_path.name], self.last_path.with_name(ANIMATION))
 
 
 class ReconstructionGrid(PictureCallback):
@@ -70,10 +78,10 @@ class ReconstructionGrid(PictureCallback):
         check_at_least(1, prefix=f"{self.kind}.", num=num)
         self.num = num
 
-    def draw(self, trainer: Trainer, model: LightningModule) -> UInt8[Tensor, "3 height width"] | None:
+    def draw(self, trainer: Trainer, model: LightningModule) -> Cells | None:
         """Reconstruct and arrange the pairs."""
         if not isinstance(model, Reconstructor) or (batch := first_validation_images(trainer, model, self.num)) is None:
             return None
         columns = min(len(batch.images), PAIRS_PER_ROW)
         reconstructions = model.reconstruct(batch.images, labels=batch.labels)
-        return grid(row_pairs(to_uint8(batch.images), to_uint8(reconstructions), columns), columns)
+        return Cells(row_pairs(to_uint8(batch.images), to_uint8(reconstructions), columns), columns)

@@ -2,13 +2,11 @@
 
 from typing import ClassVar
 
-from jaxtyping import UInt8
 from pytorch_lightning import LightningModule, Trainer
-from torch import Tensor
 
-from lightning_gen.callbacks.pictures import PictureCallback, first_validation_images
+from lightning_gen.callbacks.pictures import Cells, PictureCallback, first_validation_images
 from lightning_gen.checks import check_at_least
-from lightning_gen.images import grid, to_uint8
+from lightning_gen.images import to_uint8
 from lightning_gen.noise import image_generators
 from lightning_gen.paths import LatentPath, latent_path
 from lightning_gen.types import Decoder, Encoder, LatentGenerator
@@ -37,11 +35,11 @@ class InterpolationStrip(PictureCallback):
         self.steps = steps
         self.seed = seed
 
-    def draw(self, trainer: Trainer, model: LightningModule) -> UInt8[Tensor, "3 height width"] | None:
+    def draw(self, trainer: Trainer, model: LightningModule) -> Cells | None:
         """Decode and arrange the rows."""
         if not isinstance(model, Decoder) or (latents := self._latent_path(trainer, model)) is None:
             return None
-        return grid(to_uint8(model.decode(latents.flatten(0, 1))), self.steps)
+        return Cells(to_uint8(model.decode(latents.flatten(0, 1))), self.steps)
 
     def _latent_path(self, trainer: Trainer, model: LightningModule) -> LatentPath | None:
         num_classes = getattr(model, "num_classes", 0)

@@ -1,6 +1,7 @@
 """The base of all picture callbacks: when a picture is made, how a run is isolated from it, and where it is saved.
 
-A subclass defines ``kind`` and ``draw``. The picture is saved as ``<run>/samples/<kind>_<images seen>.png`` and sent to
+A subclass defines ``kind`` and ``draw``. The picture is a grid at least 512 pixels wide, under a line that names the
+model, the number of images seen and the weights. It is saved as ``<run>/samples/<kind>_<images seen>.png`` and sent to
 every logger that takes pictures. Only rank 0 makes it; the other ranks wait at their next collective operation. The
 networks run in eval mode and without gradients, and modes and random states are restored afterwards, so that training
 is the same with and without pictures.
@@ -8,17 +9,17 @@ is the same with and without pictures.
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
-from jaxtyping import UInt8
 from pytorch_lightning import Callback, LightningModule, Trainer
-from torch import Tensor
 
 from lightning_gen.checks import check_at_least
-from lightning_gen.images import save_png, to_float
+from lightning_gen.drawing import with_caption
+from lightning_gen.evaluation.facts import describe_model
+from lightning_gen.images import PICTURE_WIDTH, grid, save_png, to_float
 from lightning_gen.inference import isolated_inference
-from lightning_gen.types import Batch, ImageSource, MediaLogger
+from lightning_gen.types import Batch, ImageSource, MediaLogger, StoredImages
 
 
 def first_validation_images(trainer: Trainer, model: LightningModule, num: int) -> Batch | None:
@@ -41,6 +42,13 @@ def first_validation_images(trainer: Trainer, model: LightningModule, num: int) 
     return trainer.precision_plugin.convert_input(Batch(to_float(validation_set[:num].to(model.device)), labels))
 
 
+class Cells(NamedTuple):
+    """The images of a grid, row by row, and the number of images per row."""
+
+    images: StoredImages
+    columns: int
+
+
 class PictureCallback(Callback, ABC):
     """Makes a picture every few epochs and at the end of training.
 
@@ -48,7 +56,7 @@ class PictureCallback(Callback, ABC):
         every_n_epochs: epochs between two pictures.
 
     Attributes:
-        kind: name of the picture in its file and in the loggers.
+        kind: name of the picture in its file, its caption and the loggers.
         last_path: file of the newest picture; None before the first.
 
     Raises:
@@ -64,15 +72,15 @@ class PictureCallback(Callback, ABC):
         self._last_images_seen = -1
 
     @abstractmethod
-    def draw(self, trainer: Trainer, model: LightningModule) -> UInt8[Tensor, "3 height width"] | None:
-        """Make the picture. The networks are in eval mode and the random states are isolated.
+    def draw(self, trainer: Trainer, model: LightningModule) -> Cells | None:
+        """Make the images of the picture. The networks are in eval mode and the random states are isolated.
 
         Args:
             trainer: a trainer in ``fit``.
             model: the model in training.
 
         Returns:
-            The picture, or None if the model lacks the capability.
+            The images, or None if the model lacks the capability.
         """
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -89,12 +97,15 @@ class PictureCallback(Callback, ABC):
         if trainer.fast_dev_run or not trainer.is_global_zero or images_seen == self._last_images_seen:
             return
         with isolated_inference(model, seed=0), trainer.precision_plugin.forward_context():
-            picture = self.draw(trainer, model)
-        if picture is None:
+            cells = self.draw(trainer, model)
+        if cells is None:
             return
+        caption = describe_model(model, self.kind)
+        picture = with_caption(grid(cells.images, cells.columns, PICTURE_WIDTH), caption)
         path = Path(trainer.default_root_dir) / "samples" / f"{self.kind}_{images_seen:09d}.png"
         save_png(picture, path)
         self.last_path, self._last_images_seen = path, images_seen
         for logger in trainer.loggers:
             if isinstance(logger, MediaLogger):
-                logger.log_image(self.kind, [picture.permute(1, 2, 0).numpy()], step=images_seen)
+                pixels = picture.permute(1, 2, 0).numpy()
+                logger.log_image(self.kind, [pixels], step=images_seen, caption=[caption])

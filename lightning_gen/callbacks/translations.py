@@ -3,13 +3,11 @@
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import UInt8
 from pytorch_lightning import LightningModule, Trainer
-from torch import Tensor
 
-from lightning_gen.callbacks.pictures import PictureCallback
+from lightning_gen.callbacks.pictures import Cells, PictureCallback
 from lightning_gen.checks import check_at_least
-from lightning_gen.images import grid, interleave_rows, match_shapes, to_float, to_uint8
+from lightning_gen.images import interleave_rows, match_shapes, to_float, to_uint8
 from lightning_gen.noise import image_generators
 from lightning_gen.types import Batch, Images, PairSource, Translator, TwoWayTranslator
 
@@ -36,7 +34,7 @@ class TranslationGrid(PictureCallback):
         self.num = num
         self.seed = seed
 
-    def draw(self, trainer: Trainer, model: LightningModule) -> UInt8[Tensor, "3 height width"] | None:
+    def draw(self, trainer: Trainer, model: LightningModule) -> Cells | None:
         """Translate and arrange the rows."""
         source: Any = getattr(trainer, "datamodule", None)
         if not isinstance(model, Translator) or not isinstance(source, PairSource):
@@ -57,4 +55,4 @@ class TranslationGrid(PictureCallback):
         if pairs.paired:
             rows.append(pairs.images[: self.num])
         columns = min(len(stored), IMAGES_PER_ROW)
-        return grid(interleave_rows(match_shapes(rows), columns), columns)
+        return Cells(interleave_rows(match_shapes(rows), columns), columns)

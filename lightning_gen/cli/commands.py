@@ -5,7 +5,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-from lightning_gen.cli.catalogue import DATASET, METRIC, MODEL, SAMPLER, Kind
+from lightning_gen.cli.catalogue import DATASET, METRIC, MODEL, SAMPLER, Kind, configs
 from lightning_gen.cli.suggestions import did_you_mean
 from lightning_gen.errors import InputError
 
@@ -56,6 +56,7 @@ COMMANDS = {
         names={"--metrics": METRIC, **SAMPLING_NAMES},
     ),
     "sample": Command("generate images from a checkpoint", "lightning_gen.cli.sampling:sample", names=SAMPLING_NAMES),
+    "sweep": Command("search hyper-parameters on this machine, by a sweep file", "lightning_gen.cli.sweeping:sweep"),
     "translate": Command(
         "translate or enlarge image files by a checkpoint",
         "lightning_gen.cli.translating:translate",
@@ -70,6 +71,11 @@ COMMANDS = {
         "lightning_gen.cli.inspecting:inspect",
         "inspection",
         SAMPLING_NAMES,
+    ),
+    "compare": Command(
+        "compare runs: a table, curves and pictures, as text, PNG and one HTML page",
+        "lightning_gen.cli.comparing:compare",
+        "words",
     ),
 }
 
@@ -86,6 +92,8 @@ def find_command(name: str) -> Command:
     Raises:
         InputError: if there is none of that name, with the nearest name.
     """
+    if name in configs():
+        raise InputError(f"{name} is a configuration, not a command: {PROGRAM} fit {name}")
     if name not in COMMANDS:
         suggestion = did_you_mean(name, COMMANDS)
         raise InputError(f"there is no command {name[:40]!r}{suggestion}; the commands are {', '.join(COMMANDS)}")

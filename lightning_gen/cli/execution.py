@@ -7,6 +7,7 @@ from importlib import import_module
 
 from lightning_gen.cli.boundary import user_message
 from lightning_gen.cli.commands import Command
+from lightning_gen.cli.hints import name_flags
 from lightning_gen.cli.library_messages import filter_messages, hold_warnings
 from lightning_gen.cli.names import IMPORT_VARIABLE
 from lightning_gen.cli.parsing import run_function
@@ -40,7 +41,7 @@ def execute(name: str, command: Command, options: Sequence[str]) -> int:
             if message is None:
                 raise
             warnings.drop()
-            print(f"error: {message}", file=sys.stderr)
+            print(f"error: {name_flags(message, command)}", file=sys.stderr)
             return 2
     return 0
 

@@ -9,8 +9,10 @@ from lightning_gen.cli.devices import resolve_device
 from lightning_gen.cli.generation import DEFAULT_SAMPLING, progress_bar, set_sampling
 from lightning_gen.cli.outputs import check_empty, free_grid_path
 from lightning_gen.cli.truncating import NO_TRUNCATION, TruncationOptions, set_truncation
+from lightning_gen.drawing import with_caption
 from lightning_gen.errors import InputError
-from lightning_gen.images import grid, save_png, to_uint8
+from lightning_gen.evaluation.facts import describe_model
+from lightning_gen.images import PICTURE_WIDTH, grid, save_png, to_uint8
 from lightning_gen.models.checkpoint import find_checkpoint, load_model
 from lightning_gen.noise import image_generators
 from lightning_gen.types import ImageGenerator, SamplingOptions, Translator
@@ -81,5 +83,6 @@ def sample(
                 save_png(image, out / f"{index:06d}.png")
             if start < GRID_IMAGES:
                 batches.append(images)
-    save_png(grid(torch.cat(batches)[:GRID_IMAGES]), grid_path)
+    picture = grid(torch.cat(batches)[:GRID_IMAGES], min_width=PICTURE_WIDTH)
+    save_png(with_caption(picture, f"{describe_model(model, 'samples')}, seed {seed}"), grid_path)
     print(f"{num} images in {out}, and a grid of them in {grid_path}")

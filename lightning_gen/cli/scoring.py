@@ -20,13 +20,13 @@ from lightning_gen.cli.runs import run_folder_of
 from lightning_gen.cli.scoring_folders import score_folder
 from lightning_gen.cli.scoring_models import score_checkpoint
 from lightning_gen.cli.scoring_options import REQUESTABLE, ModelOptions, ScoringOptions, Split
+from lightning_gen.cli.tracking import wandb_run
 from lightning_gen.cli.truncating import NO_TRUNCATION, TruncationOptions, set_truncation
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation import (
     AUTO,
     ScoreCard,
 )
-from lightning_gen.loggers import WandbRunLogger
 from lightning_gen.models.checkpoint import find_checkpoint
 from lightning_gen.types import SamplingOptions
 
@@ -60,6 +60,7 @@ def evaluate(
     image_size: int | None = None,
     out: Path | None = None,
     device: str | None = None,
+    wandb: bool = True,
     sampling: SamplingOptions = DEFAULT_SAMPLING,
     style_options: TruncationOptions = NO_TRUNCATION,
 ) -> None:
@@ -104,6 +105,7 @@ def evaluate(
         image_size: height and width to which the images of folders are resized, if they differ.
         out: the file of the score card; default: a file in the folder evaluation beside the run's checkpoints.
         device: cpu, cuda, mps ...; default: the best available.
+        wandb: log the score card to the W&B run of the checkpoint's run, if it has one.
         sampling: options of models that sample iteratively.
         style_options: options of style-based generators.
 
@@ -177,7 +179,7 @@ def evaluate(
                 scale=scale,
             )
         if is_first:
-            report(card, out, run)
+            report(card, out, run if wandb else None)
 
 
 def card_name(card: ScoreCard, checkpoint: Path, metrics: Sequence[str] | None, sampling: SamplingOptions) -> str:
@@ -204,19 +206,16 @@ def report(card: ScoreCard, out: Path | None, run: Path | None) -> None:
     Args:
         card: the score card.
         out: its file; None to write no file.
-        run: the run's folder; None for images that belong to no run.
+        run: the run's folder; None to log nothing.
     """
     console = Console()
     console.print(card.table())
     if out is not None:
         card.save(out)
         console.print(f"score card: {out}", highlight=False, soft_wrap=True)
-    if run is not None and (run / "wandb" / "run-id").is_file():
-        logger = WandbRunLogger(run)
-        logger.log_score_card(asdict(card), key=f"evaluate/{card.protocol_of(card.metrics)}")
-        logger.close()
-        if logger.sync_command:
-            console.print(f"W&B: {logger.sync_command}", highlight=False, soft_wrap=True)
+    with wandb_run(run) as logger:
+        if logger is not None:
+            logger.log_score_card(asdict(card), key=f"evaluate/{card.protocol_of(card.metrics)}")
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning.callbacks import Timer
+from lightning_gen.cli.commands import PROGRAM
 
 
 def resume_command(run_folder: Path, config: str) -> str:
@@ -21,15 +21,7 @@ def resume_command(run_folder: Path, config: str) -> str:
     Returns:
         A line for a shell.
     """
-    return shlex.join(
-        ["python", "train.py", "fit", "--config", str(run_folder / config), "--ckpt_path", str(run_folder)]
-    )
-
-
-def reached_time_limit(trainer: Any) -> bool:
-    """Whether ``trainer.max_time`` has passed."""
-    timers = (callback for callback in trainer.callbacks if isinstance(callback, Timer))
-    return any((timer.time_remaining() or 0) <= 0 for timer in timers if timer.time_remaining() is not None)
+    return shlex.join([PROGRAM, "fit", "--config", str(run_folder / config), "--ckpt_path", str(run_folder)])
 
 
 def report(reason: str, trainer: Any, run_folder: Path, config: str) -> None:

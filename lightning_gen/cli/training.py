@@ -19,16 +19,21 @@ import lightning_gen.models  # noqa: F401 (the parser knows the names of classes
 from lightning_gen.cache import cache_dir, check_writable
 from lightning_gen.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from lightning_gen.callbacks.fidelity import Fidelity
+from lightning_gen.callbacks.figures import TrainingFigures
 from lightning_gen.callbacks.grids import ReconstructionGrid, SampleGrid
+from lightning_gen.callbacks.header import RunHeader
 from lightning_gen.callbacks.interpolation import InterpolationStrip
 from lightning_gen.callbacks.interruption import Interruption
+from lightning_gen.callbacks.nearest import NearestTable
 from lightning_gen.callbacks.progress import ProgressBar
+from lightning_gen.callbacks.run_length import time_limit_left
 from lightning_gen.callbacks.translations import TranslationGrid
 from lightning_gen.callbacks.watchdog import Watchdog
 from lightning_gen.cli.boundary import option_errors
 from lightning_gen.cli.catalogue import MODEL
 from lightning_gen.cli.checkpoint_io import with_checkpoint_io
 from lightning_gen.cli.checks import check_has_inputs, check_inputs, check_likelihood, check_processes
+from lightning_gen.cli.commands import COMMANDS, PROGRAM
 from lightning_gen.cli.devices import declare_missing_gpus
 from lightning_gen.cli.library_messages import ReleaseWarnings
 from lightning_gen.cli.limits import check_training_options
@@ -44,24 +49,28 @@ from lightning_gen.cli.runs import (
     remove_if_empty,
     run_folder_of,
 )
-from lightning_gen.cli.stopping import reached_time_limit, report, requeue_slurm_job
+from lightning_gen.cli.stopping import report, requeue_slurm_job
 from lightning_gen.cli.strategies import check_strategy
+from lightning_gen.cli.tracking import LOGGERS_HELP, description, run_loggers
 from lightning_gen.cli.unknown_options import names_of, unknown_option
 from lightning_gen.data import ImageData
 from lightning_gen.errors import InputError
 from lightning_gen.lightning_compat import skip_unused_hooks
-from lightning_gen.loggers import RunCSVLogger, WandbRunLogger
+from lightning_gen.loggers import WandbRunLogger
+from lightning_gen.loggers.choice import LoggerName, check_loggers
 from lightning_gen.models.base import GenerativeModule
 from lightning_gen.models.checkpoint import check_fit, find_checkpoint, read_checkpoint
 
 RUN_FOLDER_VARIABLE = "LIGHTNING_GEN_RUN"
 """The environment variable that passes the run's folder to the processes that the first one starts."""
 CALLBACKS = {
+    "figures": TrainingFigures,  # before the pictures and scores, whose time it does not count as training
     "samples": SampleGrid,
     "reconstructions": ReconstructionGrid,
     "translations": TranslationGrid,
     "interpolation": InterpolationStrip,
     "fidelity": Fidelity,
+    "nearest": NearestTable,
     "watchdog": Watchdog,
     "best": BestCheckpoint,  # before the last, which stores the best score
     "last": LastCheckpoint,
@@ -78,12 +87,9 @@ CONFIG_HELP = (
     "later ones take precedence. A model's options: lightning-gen fit --model.help NAME (lightning-gen list models). "
     "Every setting and its value: lightning-gen fit CONFIG --print_config."
 )
-HELP = {
-    "fit": f"lightning-gen fit CONFIG [options]: train a model, or resume a run. {CONFIG_HELP}",
-    "validate": f"lightning-gen validate CONFIG [options]: report the loss on the validation split. {CONFIG_HELP}",
-    "test": f"lightning-gen test CONFIG [options]: report the loss on the test split. {CONFIG_HELP}",
-}
+HELP = {name: f"{COMMANDS[name].summary.capitalize()}. {CONFIG_HELP}" for name in ("fit", "validate", "test")}
 """The description of each command."""
+USAGE = "%(prog)s CONFIG ... [--OPTION VALUE] ..."
 COMPILE_HELP = "fit: compile the networks of training steps by torch.compile, with CUDA graphs on a GPU."
 
 
@@ -99,10 +105,10 @@ class SaveConfig(SaveConfigCallback):
         super().setup(trainer, pl_module, stage)
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Log the configuration of everything but the model, which logs its own hyper-parameters."""
+        """Log the configuration, with the model's class and size; the model logs its own hyper-parameters."""
         config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
         for logger in trainer.loggers:
-            logger.log_hyperparams({name: value for name, value in config.items() if name not in ("model", "config")})
+            logger.log_hyperparams(description(pl_module, config))
 
 
 class TrainingCLI(LightningCLI):
@@ -126,6 +132,7 @@ class TrainingCLI(LightningCLI):
         parser.add_argument("--runs", type=str, default="runs", help="Folder of all runs: <runs>/<name>/<time>.")
         parser.add_argument("--ckpt_path", type=str | None, default=None, help=CKPT_PATH_HELP)
         parser.add_argument("--compile", type=bool, default=False, help=COMPILE_HELP)
+        parser.add_argument("--loggers", type=LoggerName, nargs="+", default=["csv", "wandb"], help=LOGGERS_HELP)
         for key, callback in CALLBACKS.items():
             parser.add_lightning_class_args(callback, key)
         parser.add_class_arguments(WandbRunLogger, "wandb", skip={"run_folder", "name"}, instantiate=False)
@@ -172,6 +179,7 @@ class TrainingCLI(LightningCLI):
         check_has_inputs(config.model.class_path, config.data.inputs, config.data.name)
         if config.trainer.default_root_dir is not None:
             raise InputError("trainer.default_root_dir is the run's folder; choose it with --runs and --name")
+        check_loggers(config.loggers)
         config_files = [str(path) for path in config.get("config") or []]
         self.experiment = config.name or (Path(config_files[-1]).stem if config_files else "run")
         runs = Path(config.runs)
@@ -194,7 +202,7 @@ class TrainingCLI(LightningCLI):
         # a saved configuration trains in a folder of its own, under the name of its run
         config.name = self.experiment
         if config.trainer.enable_progress_bar is False:
-            self.trainer_defaults["callbacks"] = [ReleaseWarnings()]
+            self.trainer_defaults["callbacks"] = [ReleaseWarnings(), RunHeader()]
         if not config.trainer.fast_dev_run and is_first_process():
             create_run_folder(self.run_folder)
 
@@ -207,19 +215,17 @@ class TrainingCLI(LightningCLI):
             raise
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Create the trainer, with the CSV and W&B loggers unless the configuration names others."""
+        """Create the trainer, with the loggers of ``--loggers`` and those of the trainer's configuration."""
         config = self.config_init[self.subcommand]
         kwargs["default_root_dir"] = str(self.run_folder)
         kwargs["plugins"] = with_checkpoint_io(config.trainer.plugins)
-        if config.trainer.logger is None or config.trainer.logger is True:
-            name = f"{self.experiment}/{self.run_folder.name}"
-            with option_errors("wandb"):
-                wandb_logger = WandbRunLogger(self.run_folder, name=name, **config.wandb.as_dict())
-            kwargs["logger"] = [RunCSVLogger(self.run_folder), wandb_logger]
+        tags = [type(self.model).__name__, self.config[self.subcommand].data.name]
+        kwargs["logger"] = run_loggers(config, self.run_folder, self.experiment, tags)
         declare_missing_gpus()
         with option_errors("trainer"):
             trainer: Any = super().instantiate_trainer(**kwargs)
         check_processes(trainer)
+        trainer.callbacks.sort(key=lambda callback: not isinstance(callback, ProgressBar))  # it times the others
         skip_unused_hooks(trainer.callbacks)
         return trainer
 
@@ -227,7 +233,8 @@ class TrainingCLI(LightningCLI):
         """Print the summary of the run."""
         if not self.config[self.subcommand].trainer.fast_dev_run:
             print_run_summary(self.trainer, self.run_folder)
-            if reached_time_limit(self.trainer) and is_first_process():
+            left = time_limit_left(self.trainer)
+            if left is not None and left <= 0 and is_first_process():
                 report("trainer.max_time", self.trainer, self.run_folder, self.config_filename)
 
     @property
@@ -263,7 +270,7 @@ class TrainingCLI(LightningCLI):
             set_classifier(self.model, self.datamodule)
             self.model.compile_training = self.config[subcommand].compile
         if subcommand in ("validate", "test") and type(self.model).validation_step is LightningModule.validation_step:
-            raise InputError(f"{type(self.model).__name__} has no validation loss; score it with evaluate.py")
+            raise InputError(f"{type(self.model).__name__} has no validation loss; use lightning-gen evaluate")
         return kwargs | {"ckpt_path": ckpt_path, "weights_only": True}
 
     # `after_fit` is not called after an error, and the W&B run has to be closed in any case.
@@ -290,6 +297,8 @@ class TrainingCLI(LightningCLI):
             raise error
         if not is_first_process():
             raise SystemExit(0)
+        if not isinstance(error.__context__, KeyboardInterrupt):
+            print_run_summary(trainer, self.run_folder)
         report(number.name, trainer, self.run_folder, self.config_filename)
         requeue_slurm_job(number)
         raise SystemExit(128 + number)
@@ -317,13 +326,13 @@ def train(command: str, options: Sequence[str]) -> None:
         load_from_checkpoint_support=False,
         seed_everything_default=0,
         trainer_defaults={
-            "callbacks": [ReleaseWarnings(), ProgressBar()],
+            "callbacks": [ReleaseWarnings(), RunHeader(), ProgressBar()],
             "enable_model_summary": False,
             "num_sanity_val_steps": 0,
             "log_every_n_steps": 10,
             "use_distributed_sampler": False,
         },
-        parser_kwargs={"prog": "lightning-gen", **{name: {"description": text} for name, text in HELP.items()}},
+        parser_kwargs={"prog": PROGRAM} | {name: {"usage": USAGE, "description": text} for name, text in HELP.items()},
         args=None if args == sys.argv[1:] else args,
     )
 

@@ -15,6 +15,7 @@ from lightning_gen.data.folder import read_folder
 from lightning_gen.data.readers import read_digits, read_torchvision
 from lightning_gen.data.splits import Domains, ReadOptions, Splits
 from lightning_gen.data.stacking import STACKED_SIZES
+from lightning_gen.errors import InputError
 
 IDX_FILES = (
     "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte (unpacked)"
@@ -70,7 +71,12 @@ class DatasetInfo:
 
         Returns:
             The options.
+
+        Raises:
+            InputError: if the dataset is the root itself, and there is none.
         """
+        if self.root_is_dataset and not root.exists():
+            raise InputError(f"data.root is {root}, which does not exist; name a folder or .zip of images")
         return ReadOptions(root, download, holdout, f"{self.files} into {root / self.folder}")
 
 

@@ -53,7 +53,8 @@ def read_torchvision(options: ReadOptions, *, name: str, dataset: Callable[..., 
             images, labels = np.asarray(data.data), np.asarray(data.targets, dtype=np.int64)
             check_arrays(images, labels, NUM_CLASSES)
         except Exception as error:  # torchvision's parsers raise many types for truncated files
-            raise InputError(f"{name} is missing or damaged under {root} ({error}); {options.missing_help}") from None
+            reason = "" if "download=True" in str(error) else f" ({error})"  # an argument in Python, and no option
+            raise InputError(f"{name} is missing or damaged under {root}{reason}; {options.missing_help}") from None
         sources.append(ArraySource(f"{name}/{split}", images, labels))
     return train_test_splits(*sources)
 

@@ -51,7 +51,7 @@ class ReadOptions(NamedTuple):
     @property
     def missing_help(self) -> str:
         """What to do about missing files."""
-        return f"put {self.files_help}, or set data.download to true"
+        return f"put {self.files_help}, name another folder by data.root, or set data.download to true"
 
 
 def train_test_splits(train: Source, test: Source) -> Splits:

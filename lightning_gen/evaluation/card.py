@@ -56,6 +56,11 @@ def join_flags(flags: Sequence[str]) -> str:
     return "; ".join(dict.fromkeys(filter(None, flags)))
 
 
+def is_spread(name: str) -> bool:
+    """Whether a score is the spread of another."""
+    return name.endswith(("_std", "_sem"))
+
+
 def package_versions() -> dict[str, str]:
     """Versions of Python and of the packages that affect scores."""
     return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
@@ -205,6 +210,14 @@ class ScoreCard:
         """The name of the protocol of the first of these metrics; without any, that of the card's first score."""
         return self.protocol[metrics[0]] if metrics else next(iter(self.protocol.values()))
 
+    def protocol_of_score(self, name: str) -> str:
+        """The name of the protocol of a score; empty if the card has none."""
+        return self.protocol.get(name, self.protocol.get(METRIC_OF_SCORE.get(name, name), ""))
+
+    def spread_of(self, name: str) -> float | None:
+        """The spread of a score: over the draws, otherwise over parts of the images; None where there is none."""
+        return self.spread.get(name, self.scores.get(f"{name}_std", self.scores.get(f"{name}_sem")))
+
     def to_json(self) -> str:
         """The card's fields as JSON."""
         return json.dumps(asdict(self), indent=2, allow_nan=False) + "\n"
@@ -252,16 +265,15 @@ class ScoreCard:
         if weak:
             table.add_column("weak", style="yellow")
         for name, value in self.scores.items():
-            if name.endswith(("_std", "_sem")):
+            if is_spread(name):
                 continue
-            spread = self.spread.get(name, self.scores.get(f"{name}_std", self.scores.get(f"{name}_sem")))
+            spread = self.spread_of(name)
             text = f"{value:.5g}" if spread is None else f"{value:.4g} ± {spread:.2g}"
             if name == "modes" and self.num_modes is not None:
                 text = f"{value:,.0f} of {self.num_modes:,}" + ("" if spread is None else f" ± {spread:.2g}")
             metric = METRIC_OF_SCORE.get(name, name)
             baselines = [f"{scores[name]:.4g}" if name in scores else "" for scores in self.baselines.values()]
-            protocol = self.protocol.get(name, self.protocol.get(metric, ""))
-            row = [name, text, *baselines, *self._band_cells(name), protocol]
+            row = [name, text, *baselines, *self._band_cells(name), self.protocol_of_score(name)]
             table.add_row(*map(escape, row + [weak.get(metric, "")] * bool(weak)))
         return table
 

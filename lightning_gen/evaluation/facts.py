@@ -23,6 +23,24 @@ def model_facts(model: object, weights: Literal["ema", "raw"] | None) -> dict[st
     }
 
 
+def describe_model(model: object, what: str = "") -> str:
+    """A model and its state in words, e.g. ``DCGAN samples, 154,880 images seen, EMA weights``.
+
+    Args:
+        model: the model.
+        what: what the model made.
+
+    Returns:
+        The caption of a picture.
+    """
+    words = [f"{type(model).__name__} {what}".strip()]
+    images_seen = getattr(model, "images_seen", None)
+    words += [f"{images_seen:,} images seen"] * (images_seen is not None)
+    weights = sampled_weights(model)
+    words += [f"{'EMA' if weights == 'ema' else weights} weights"] * (weights is not None)
+    return ", ".join(words)
+
+
 def loss_weights(model: object) -> dict[str, float]:
     """The numbers among a model's hyper-parameters whose names end in ``_weight``."""
     options: Mapping[str, Any] = getattr(model, "hparams", {})

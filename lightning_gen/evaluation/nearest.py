@@ -1,9 +1,18 @@
-"""The nearest neighbours of vectors, computed in blocks."""
+"""The nearest neighbours of vectors, computed in blocks, and those of images in a set."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Float64, Int64, Shaped
 from torch import Tensor
 
+from lightning_gen.images import to_uint8
+from lightning_gen.noise import image_generators
+from lightning_gen.types import ImageSet, StoredImages
+
+Vectors = Shaped[Tensor, "images features"]
+MAX_PIXEL = 255
 QUERIES_PER_BLOCK = 1024
 """The number of queries whose distances are in memory at once."""
 
@@ -53,3 +62,63 @@ class Nearest:
             self.distances[block] = nearest.values
             self.indices[block] = indices.gather(1, nearest.indices)
         self.num_rows += len(rows)
+
+
+def draw_samples(model: Any, num: int, seed: int, batch_size: int) -> StoredImages:
+    """Generate images, image i as a function of (seed, i), with the classes in turn if the model is conditional.
+
+    Args:
+        model: a model that generates images.
+        num: number of images.
+        seed: the seed.
+        batch_size: number of images per batch.
+
+    Returns:
+        The images on the CPU.
+    """
+    parts = []
+    for start in range(0, num, batch_size):
+        indices = range(start, min(start + batch_size, num))
+        labels = torch.tensor(indices, device=model.device) % model.num_classes if model.num_classes else None
+        parts.append(model.sample(len(indices), labels=labels, generator=image_generators(seed, indices)))
+    return torch.cat([to_uint8(part).cpu() for part in parts])
+
+
+def nearest_images(
+    queries: StoredImages,
+    images: ImageSet,
+    spaces: Mapping[str, Callable[[StoredImages], Vectors]],
+    k: int,
+    batch_size: int,
+    num_images: int | None = None,
+) -> dict[str, Nearest]:
+    """Find the images of a set that are nearest to given images.
+
+    Args:
+        queries: the given images.
+        images: the set, read once in batches.
+        spaces: what is compared: vectors of images, by name.
+        k: number of neighbours.
+        batch_size: number of images per batch.
+        num_images: number of images of the set that are searched; None for all.
+
+    Returns:
+        The neighbours in each space.
+    """
+    found = {space: Nearest(vectors(queries), k) for space, vectors in spaces.items()}
+    end = len(images) if num_images is None else min(num_images, len(images))
+    for start in range(0, end, batch_size):
+        batch = images[start : min(start + batch_size, end)]
+        for space, vectors in spaces.items():
+            found[space].update(vectors(batch))
+    return found
+
+
+def pixels_on(device: torch.device) -> Callable[[StoredImages], Vectors]:
+    """The vectors of stored images' pixels, on a device with float64."""
+    return lambda images: images.flatten(1).to(device)
+
+
+def search_device(device: torch.device) -> torch.device:
+    """A device with float64: the given one, or the CPU for mps."""
+    return torch.device("cpu") if device.type == "mps" else device

@@ -1,4 +1,4 @@
-"""Pictures and numbers of one checkpoint, for ``python -m lightning_gen inspect``.
+"""Pictures and numbers of one checkpoint, for ``lightning-gen inspect``.
 
 An inspection is a function from a :class:`Subject` and its own options to :class:`Findings`. It tests the model for
 capabilities, never for its class.

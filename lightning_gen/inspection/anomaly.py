@@ -180,7 +180,10 @@ def foreign_images(subject: Subject, against: str, root: str | None, num: int) -
 
 Score = Literal["error", "elbo"]
 Scores = Float64[Tensor, " _"]
-AXES = {"error": "squared error of the reconstruction", "elbo": "negative ELBO in nats"}
+AXES = {
+    "error": "squared error of the reconstruction, pixels in [0, 1], summed over an image",
+    "elbo": "negative ELBO in nats",
+}
 BINS = 40
 LOG_RATIO = 20
 """The axis is logarithmic if the largest score exceeds this multiple of the first set's median."""
@@ -270,7 +273,8 @@ def anomaly(
     }
     named |= {f"anomalies: {anomalies.name} ({len(anomaly_scores)})": anomaly_scores}
     line = f"threshold: percentile {percentile:g} of {train.name}"
-    chart = histograms(named, threshold, line, score, detection.auroc, images.shape[2])
+    title = f"{anomalies.name} against {normal.name}: AUROC {detection.auroc:.4f}"
+    chart = histograms(named, threshold, line, score, title, images.shape[2])
     return Findings(
         stack_vertically(render_figure(chart), images),
         numbers,
@@ -352,7 +356,7 @@ def extremes(subject: Subject, part: Subset, scores: Scores, shown: int) -> list
 
 
 def histograms(
-    scores: Mapping[str, Scores], threshold: float, name: str, score: Score, auroc: float, width: int
+    scores: Mapping[str, Scores], threshold: float, name: str, score: Score, title: str, width: int
 ) -> Figure:
     """Histograms of the scores of several sets.
 
@@ -361,7 +365,7 @@ def histograms(
         threshold: position of a vertical line.
         name: label of the threshold.
         score: the kind of score.
-        auroc: AUROC for the title.
+        title: the title.
         width: width of the figure in pixels.
 
     Returns:
@@ -385,6 +389,6 @@ def histograms(
     axes.axvline(threshold, color="black", linestyle="--", linewidth=1, label=name)
     if logarithmic:
         axes.set_xscale("log")
-    axes.set(xlabel=AXES[score], ylabel="share of images", title=f"AUROC {auroc:.4f}")
+    axes.set(xlabel=AXES[score], ylabel="share of images", title=title)
     figure.legend(loc="outside upper center", ncols=2, fontsize=8, frameon=False)
     return figure

@@ -10,9 +10,10 @@ from PIL import Image
 from torch import Tensor
 
 from lightning_gen.checks import check_at_least
+from lightning_gen.drawing import as_tensor
 from lightning_gen.errors import InputError
 from lightning_gen.images import to_uint8
-from lightning_gen.inspection.findings import Findings, as_tensor, strip, table
+from lightning_gen.inspection.findings import Findings, strip, table
 from lightning_gen.inspection.subject import Subject
 from lightning_gen.losses.image_quality import SSIM_MIN_SIDE, mse, psnr, ssim
 from lightning_gen.types import Batch, Decoder, Encoder, Images, IterativeGenerator, StoredImages, Tokenizer

@@ -15,10 +15,11 @@ from torch import Tensor
 from lightning_gen.checks import check_at_least
 from lightning_gen.diffusion.processes import Process
 from lightning_gen.diffusion.samplers import DrawNoise, Sampler, Timestep, make_timestep
+from lightning_gen.drawing import Frames
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation import describe_sampling
 from lightning_gen.images import to_uint8
-from lightning_gen.inspection.findings import Block, Findings, Frames, strip, table
+from lightning_gen.inspection.findings import Block, Findings, strip, table
 from lightning_gen.inspection.subject import Subject
 from lightning_gen.losses.image_quality import mse
 from lightning_gen.noise import image_generators, mix_seed, randn

@@ -15,24 +15,20 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from lightning_gen.cache import atomic
+from lightning_gen.drawing import FONT_SIZE, GAP, Frames, Picture, as_tensor, save_gif
 from lightning_gen.errors import InputError
-from lightning_gen.images import grid, save_png
+from lightning_gen.images import enlarge, grid, save_png
 from lightning_gen.types import StoredImages
 
-Picture = UInt8[Tensor, "3 height width"]
-Frames = UInt8[Tensor, "frames 3 frame_height frame_width"]
 Block = UInt8[Tensor, "3 _ _"]
 Enlarged = UInt8[Tensor, "batch channels _ _"]
 TILE = 48
 """Approximate height in pixels to which small images are enlarged."""
-GAP = 8
-FONT_SIZE = 14
 
 
 def enlarged(images: StoredImages, tile: int = TILE) -> Enlarged:
     """Enlarge small images by an integer factor to a height of about ``tile`` pixels."""
-    factor = max(1, round(tile / images.shape[-2]))
-    return images.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
+    return enlarge(images, max(1, round(tile / images.shape[-2])))
 
 
 def strip(images: StoredImages, columns: int | None = None) -> Block:
@@ -82,13 +78,6 @@ def stack_vertically(above: Block, beneath: Block) -> Block:
     width = max(above.shape[2], beneath.shape[2])
     parts = [torch.nn.functional.pad(part, (0, width - part.shape[2]), value=255) for part in (above, beneath)]
     return torch.cat(parts, dim=1)
-
-
-def as_tensor(image: Image.Image) -> UInt8[Tensor, "channels _ _"]:
-    """Pixels of an 8-bit grey or RGB image."""
-    height, width = image.height, image.width
-    flat = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
-    return flat.reshape(height, width, -1).permute(2, 0, 1).contiguous()
 
 
 def render_figure(figure: Figure) -> UInt8[Tensor, "3 height width"]:
@@ -141,10 +130,3 @@ class Findings:
             files.append(stem.with_name(f"{stem.name}.gif"))
             save_gif(self.frames, files[-1])
         return files
-
-
-def save_gif(frames: Frames, path: Path, milliseconds: int = 80) -> None:
-    """Write a looping animation with the given duration of a frame in milliseconds."""
-    first, *others = [Image.fromarray(frame.permute(1, 2, 0).cpu().numpy()) for frame in frames]
-    with atomic(path) as temporary:
-        first.save(temporary, format="gif", save_all=True, append_images=others, duration=milliseconds, loop=0)

@@ -7,9 +7,10 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from lightning_gen.checks import check_at_least
+from lightning_gen.drawing import GAP, Frames
 from lightning_gen.errors import InputError
 from lightning_gen.images import to_uint8
-from lightning_gen.inspection.findings import GAP, Block, Findings, Frames, strip
+from lightning_gen.inspection.findings import Block, Findings, strip
 from lightning_gen.inspection.latents import decode, encode
 from lightning_gen.inspection.styles import Space, decode_styles, require_styles, styles_of
 from lightning_gen.inspection.subject import Subject

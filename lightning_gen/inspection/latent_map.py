@@ -15,8 +15,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from lightning_gen.checks import check_at_least
+from lightning_gen.drawing import Picture
 from lightning_gen.errors import InputError
-from lightning_gen.inspection.findings import Findings, Picture, render_figure
+from lightning_gen.inspection.findings import Findings, render_figure
 from lightning_gen.inspection.latents import encode_split, without_class
 from lightning_gen.inspection.subject import Subject
 from lightning_gen.types import Encoder
@@ -74,7 +75,8 @@ def latent_map(
     if accuracy := probe_accuracy(_points(subject, "train", num), _points(subject, "test", num)):
         numbers |= accuracy
         summary.append(", ".join(f"{name.replace('_', ' ')} {value:.1%}" for name, value in accuracy.items()))
-    return Findings(scatter_plot(embedding, labels), numbers, summary=tuple(summary))
+    title = f"{method} of the latents of {len(points):,} images of {split}, {points.shape[1]} dimensions"
+    return Findings(scatter_plot(embedding, labels, title), numbers, summary=tuple(summary))
 
 
 def by_pca(points: Points, seed: int) -> Embedding:
@@ -111,10 +113,10 @@ def probe_accuracy(train: Labelled, test: Labelled) -> dict[str, float]:
     return {name: float(classifier.fit(*train).score(*test)) for name, classifier in classifiers.items()}
 
 
-def scatter_plot(embedding: Embedding, labels: Classes | None) -> Picture:
+def scatter_plot(embedding: Embedding, labels: Classes | None, title: str = "") -> Picture:
     """Scatter plot with one colour per class, and a legend for at most ``MAX_LEGEND_CLASSES`` classes."""
     figure = Figure((7, 6), dpi=100)
-    axes = figure.add_axes((0.1, 0.09, 0.79, 0.88))
+    axes = figure.add_axes((0.1, 0.09, 0.79, 0.85))
     x, y = embedding.points.T
     size = 600 / len(embedding.points) ** 0.5
     style: dict[str, Any] = {"s": min(max(size, 4), 24), "alpha": 0.8, "linewidths": 0}
@@ -128,8 +130,7 @@ def scatter_plot(embedding: Embedding, labels: Classes | None) -> Picture:
             axes.scatter(x[mask], y[mask], color=colormaps["tab10"](i), label=str(label), **style)
         axes.legend(title="class", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=2)
     axes.set_aspect("equal", adjustable="datalim")
-    axes.set_xlabel(embedding.axes[0])
-    axes.set_ylabel(embedding.axes[1])
+    axes.set(xlabel=embedding.axes[0], ylabel=embedding.axes[1], title=title)
     axes.spines[["top", "right"]].set_visible(False)
     return render_figure(figure)
 

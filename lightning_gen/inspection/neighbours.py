@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Shaped
+from jaxtyping import Float64
 from torch import Tensor
 
 from lightning_gen.checks import check_at_least
@@ -18,20 +18,23 @@ from lightning_gen.evaluation import (
     classifier_splits,
     make_extractor,
 )
-from lightning_gen.evaluation.nearest import Nearest
-from lightning_gen.images import to_uint8
+from lightning_gen.evaluation.nearest import (
+    MAX_PIXEL,
+    Nearest,
+    Vectors,
+    draw_samples,
+    nearest_images,
+    pixels_on,
+    search_device,
+)
 from lightning_gen.inspection.findings import Findings, strip, table
 from lightning_gen.inspection.subject import Subject, without_classes
-from lightning_gen.noise import image_generators
 from lightning_gen.types import ImageGenerator, ImageSet, StoredImages
-
-Vectors = Shaped[Tensor, "images features"]
 
 NEAR_PERCENTILE = 1.0
 """Percentile of the test images' distances below which a sample counts as near."""
 MEMORISATION_THRESHOLD = 0.05
 """Fraction of near samples above which the summary warns: five times the expected fraction."""
-MAX_PIXEL = 255
 
 
 def neighbours(
@@ -83,7 +86,7 @@ def neighbours(
         inception_weights=inception_weights,
         device=subject.model.device,
     )
-    samples = draw_samples(subject, num)
+    samples = draw_samples(subject.model, num, subject.seed, subject.batch_size)
     held_out = test[np.asarray(without_classes(test, subject.data.leave_out).at_most(num).indices)]
     found = search(torch.cat([samples, held_out]), train, extractor, min(k, len(train)), subject.batch_size, device)
     numbers: dict[str, Any] = {
@@ -102,16 +105,6 @@ def neighbours(
         numbers,
         summary=tuple(summary_line(space, numbers[space]) for space in found),
     )
-
-
-def draw_samples(subject: Subject, num: int) -> StoredImages:
-    """Generate uint8 images on the CPU, image i as a function of (seed, i), with the classes in turn if conditional."""
-    model, parts = subject.model, []
-    for start in range(0, num, subject.batch_size):
-        indices = range(start, min(start + subject.batch_size, num))
-        labels = torch.tensor(indices, device=model.device) % model.num_classes if model.num_classes else None
-        parts.append(model.sample(len(indices), labels=labels, generator=image_generators(subject.seed, indices)))
-    return torch.cat([to_uint8(part).cpu() for part in parts])
 
 
 def search(
@@ -139,15 +132,8 @@ def search(
     def features(images: StoredImages) -> Vectors:
         return torch.cat([extractor(part).vectors for part in images.split(batch_size)]).to(device, torch.float64)
 
-    def pixels(images: StoredImages) -> Vectors:
-        return images.flatten(1).to(device)
-
-    spaces = {"pixels": pixels, "features": features}
-    found = {space: Nearest(vectors(queries), k) for space, vectors in spaces.items()}
-    for start in range(0, len(train), batch_size):
-        images = train[start : start + batch_size]
-        for space, vectors in spaces.items():
-            found[space].update(vectors(images))
+    spaces = {"pixels": pixels_on(device), "features": features}
+    found = nearest_images(queries, train, spaces, k, batch_size)
     found["pixels"].distances /= MAX_PIXEL**2
     return found
 
@@ -188,8 +174,3 @@ def summary_line(space: str, figures: dict[str, Any]) -> str:
         f"{figures['test_median']:.4g} of test images (ratio {ratio}); {figures['samples_nearer']:.1%} "
         f"of samples nearer than 99 % of test images{suspicion}"
     )
-
-
-def search_device(device: torch.device) -> torch.device:
-    """A device with float64: the model's, or the CPU for mps."""
-    return torch.device("cpu") if device.type == "mps" else device

@@ -289,8 +289,7 @@ class GenerativeModule(HubModel, PlainBatches, LightningModule, Generic[Network]
         trainer = attached_trainer(self)
         for logger in trainer.loggers if trainer else ():
             if isinstance(logger, RowLogger):
-                row, step = unwritten_row(trainer)
-                checkpoint["log"] = {"rows": logger.num_rows, "row": row, "step": step}
+                checkpoint["log"] = logger.position(*unwritten_row(trainer))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore the progress and this rank's buffers, and let a trainer in ``fit`` continue at the next batch.

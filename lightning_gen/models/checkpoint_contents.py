@@ -163,9 +163,11 @@ def is_numbers(value: Any) -> bool:
 
 
 def is_log(value: Any) -> bool:
-    """Whether a value is the position of the loggers: the rows written, a row not yet written, and its step."""
-    is_complete = has_string_keys(value) and {"rows", "row", "step"} == value.keys()
-    return is_complete and is_count(value["rows"]) and is_count(value["step"]) and is_numbers(value["row"])
+    """Whether a value is the position of the loggers: the complete rows, the row to log first, and its step."""
+    if not has_string_keys(value) or {"rows", "row", "step"} != value.keys() or not has_string_keys(value["row"]):
+        return False
+    is_row = all(isinstance(item, int | float | str) for item in value["row"].values())
+    return is_row and is_count(value["rows"]) and (value["step"] is None or is_count(value["step"]))
 
 
 def is_list_of(check: Check) -> Check:

@@ -215,7 +215,9 @@ def load_features(
             raise InputError(f"vgg19 needs images of at least {VGG_MIN_SIDE} pixels, not {image_shape[1:]}")
         return VGG19Features(layers, read_vgg19(weights)).freeze()
     if weights is None:
-        raise InputError("the perceptual loss needs a classifier; name the file of its weights, or train by train.py")
+        raise InputError(
+            "the perceptual loss needs a classifier; name the file of its weights, or use lightning-gen fit"
+        )
     arrays = read_classifier(Path(weights))
     if (channels := int(arrays["image_shape"][0])) != image_shape[0]:
         raise InputError(f"{weights} is a classifier of images with {channels} channels; these have {image_shape[0]}")

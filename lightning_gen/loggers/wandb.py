@@ -1,155 +1,39 @@
-"""The loggers of a run: a CSV file in the run's folder, and Weights & Biases.
+"""The W&B run of a run: figures, pictures, tables, score cards, alerts and the best checkpoint.
 
-The axis of every figure is ``images_seen``, the number of images that the model was trained on. Models log it with
-their figures; pictures, learning rates and other values that are logged without it get its last value.
+This is the only module that imports wandb.
 """
 
-import csv
 import json
-import netrc
 import os
 import re
 import secrets
-import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
+import numpy as np
 import wandb
 from lightning_fabric.loggers.logger import rank_zero_experiment
 from lightning_utilities.core.rank_zero import rank_zero_only, rank_zero_warn
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import WandbLogger
-from pytorch_lightning.loggers.logger import Logger
 
 from lightning_gen.cache import atomic
-from lightning_gen.errors import InputError
+from lightning_gen.evaluation.directions import direction_of
 from lightning_gen.lightning_compat import (
     get_wandb_run,
     set_wandb_run,
     state_without_wandb_run,
     wandb_init_options,
 )
+from lightning_gen.loggers.axis import AXIS, Axis
+from lightning_gen.loggers.credentials import has_credentials
+from lightning_gen.loggers.offline import run_id_file, saved_settings, sync_command
 
-AXIS = "images_seen"
-
-
-class _Axis:
-    """Adds ``images_seen`` to rows of figures."""
-
-    def __init__(self) -> None:
-        self.images_seen: int | None = None
-
-    def add_to(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
-        """The figures with ``images_seen`` first, rounded because Lightning may have averaged it."""
-        if AXIS in metrics:
-            self.images_seen = round(float(metrics[AXIS]))
-        axis = {} if self.images_seen is None else {AXIS: self.images_seen}
-        return axis | {name: value for name, value in metrics.items() if name != AXIS}
-
-
-class RunCSVLogger(Logger):
-    """Writes ``<run>/metrics.csv``: one line per call, one column per figure, ``images_seen`` first.
-
-    Each line is on disk when the call returns. A resumed run goes on after the lines of its checkpoint, where
-    Lightning's ``CSVLogger`` deletes the file. Hyper-parameters are not written: they are in ``config.yaml``.
-
-    Args:
-        run_folder: the run's folder; created with the first line.
-    """
-
-    def __init__(self, run_folder: str | Path) -> None:
-        super().__init__()
-        self.path = Path(run_folder) / "metrics.csv"
-        self._columns: list[str] = []
-        self._axis = _Axis()
-        self.num_rows = len(self._read()[1])
-
-    @property
-    def name(self) -> str:
-        """Empty: the run is identified by its folder."""
-        return ""
-
-    @property
-    def version(self) -> str:
-        """Empty: the run is identified by its folder."""
-        return ""
-
-    @property
-    def save_dir(self) -> str:
-        """The run's folder."""
-        return str(self.path.parent)
-
-    @property
-    def log_dir(self) -> str:
-        """The run's folder."""
-        return self.save_dir
-
-    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """Do nothing."""
-
-    @rank_zero_only
-    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Append a line.
-
-        Args:
-            metrics: figures by name.
-            step: Lightning's number of training batches.
-
-        Raises:
-            InputError: when the file cannot be written.
-        """
-        row = self._axis.add_to(metrics) | ({} if step is None else {"step": step})
-        if not row.keys() <= set(self._columns):
-            self._add_columns(row)
-        try:
-            with self.path.open("a", newline="") as file:
-                csv.DictWriter(file, self._columns).writerow(row)
-        except OSError as error:
-            raise InputError(f"cannot write {self.path}: {error.strerror or error}") from None
-        self.num_rows += 1
-
-    @rank_zero_only
-    def rewind(self, num_rows: int) -> None:
-        """Discard the lines after the first ``num_rows``, which the run writes again.
-
-        Args:
-            num_rows: number of lines that a checkpoint was saved with.
-        """
-        columns, lines = self._read()
-        if num_rows < len(lines):
-            self._write(columns, lines[:num_rows])
-            self.num_rows = num_rows
-
-    def log_alert(self, title: str, text: str) -> None:
-        """Append a line with the text in the column ``watchdog``; the title is part of the text."""
-        self.log_metrics({"watchdog": text})
-
-    def _add_columns(self, row: Mapping[str, Any]) -> None:
-        """Rewrite the file with a row's columns added."""
-        columns, lines = self._read()
-        first = [name for name in (AXIS, "epoch", "step") if name in row]
-        self._columns = list(dict.fromkeys([*self._columns, *columns, *first, *row]))
-        self._write(self._columns, lines)
-
-    def _read(self) -> tuple[list[str], list[dict[str, str]]]:
-        """The columns and the lines of the file; none without one; raises ``InputError`` if it cannot be read."""
-        if not self.path.is_file():
-            return [], []
-        try:
-            with self.path.open(newline="") as file:
-                reader = csv.DictReader(file)
-                return list(reader.fieldnames or ()), list(reader)
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise InputError(f"cannot read {self.path}: {error}") from None
-
-    def _write(self, columns: list[str], lines: list[dict[str, str]]) -> None:
-        """Replace the file."""
-        with atomic(self.path) as temporary, temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, columns, extrasaction="ignore")
-            writer.writeheader()
-            writer.writerows(lines)
+SCORES = "fidelity/"
+"""Begin of the names of scores during training."""
+SUMMARIES = {"lower": "min,last", "higher": "max,last"}
+"""What W&B's table of runs shows of a score: the best value, which sweeps optimise, and the last."""
 
 
 class WandbRunLogger(WandbLogger):
@@ -164,9 +48,13 @@ class WandbRunLogger(WandbLogger):
         run_folder: the run's folder.
         name: display name of the run in W&B.
         project: the W&B project; default: ``$WANDB_PROJECT`` or ``lightning_gen``.
+        entity: the user or team that owns the project; default: ``$WANDB_ENTITY`` or the user's default.
+        group: a name that groups runs; default on the command line: the experiment's name.
+        tags: labels of the run; default on the command line: the model's class and the dataset.
+        notes: a description of the run.
         mode: online, offline or disabled; None chooses as described above.
         max_checkpoint_gb: maximum size of a best checkpoint that is logged, in GB.
-        **kwargs: further arguments of ``wandb.init``: ``entity``, ``group``, ``tags``, ``notes`` ...
+        **kwargs: further arguments of Lightning's ``WandbLogger`` and of ``wandb.init``.
     """
 
     def __init__(
@@ -175,18 +63,39 @@ class WandbRunLogger(WandbLogger):
         *,
         name: str | None = None,
         project: str | None = None,
+        entity: str | None = None,
+        group: str | None = None,
+        tags: Sequence[str] | None = None,
+        notes: str | None = None,
         mode: Literal["online", "offline", "disabled"] | None = None,
         max_checkpoint_gb: float = 2.0,
         **kwargs: Any,
     ) -> None:
         project = project or os.environ.get("WANDB_PROJECT") or "lightning_gen"
+        kwargs |= {"entity": entity, "group": group, "tags": None if tags is None else list(tags), "notes": notes}
         super().__init__(name=name, save_dir=run_folder, project=project, **kwargs)
         self.run_folder = Path(run_folder)
         self.mode = mode
         self.max_checkpoint_gb = max_checkpoint_gb
-        self._axis = _Axis()
+        self._axis = Axis()
         self._checkpoints: dict[int, ModelCheckpoint] = {}
         self._logged_checkpoint: tuple[str, float] | None = None
+        self._defined: set[str] = set()
+
+    @classmethod
+    def of_run(cls, run_folder: Path) -> "WandbRunLogger | None":
+        """The logger that resumes the W&B run of a run's folder, in its project and mode.
+
+        Args:
+            run_folder: the run's folder.
+
+        Returns:
+            The logger; None if the run has no W&B run, or W&B is disabled.
+        """
+        settings = saved_settings(run_folder)
+        if not run_id_file(run_folder).is_file() or (settings.get("mode") or _default_mode()) == "disabled":
+            return None
+        return cls(run_folder, **settings)
 
     def __getstate__(self) -> dict[str, Any]:
         return state_without_wandb_run(self) | {"_checkpoints": {}}
@@ -202,13 +111,13 @@ class WandbRunLogger(WandbLogger):
         return run
 
     def _start(self) -> wandb.Run:
-        run_id = self._run_id()
+        mode = self.mode or _default_mode()
+        run_id = self._run_id(stored=mode != "disabled")
         if wandb.run is not None:
             if wandb.run.id == run_id:
                 return wandb.run
             wandb.finish()  # one W&B run per run folder
         init = wandb_init_options(self) | {"id": run_id, "resume": "allow", "settings": _run_settings()}
-        mode = self.mode or _default_mode()
         try:
             run = wandb.init(mode=mode, **init)
         except wandb.Error as error:
@@ -221,14 +130,15 @@ class WandbRunLogger(WandbLogger):
         run.define_metric("*", step_metric=AXIS)
         return run
 
-    def _run_id(self) -> str:
-        """The id of this folder's W&B run; a new one is stored in the folder."""
-        path = self.run_folder / "wandb" / "run-id"
+    def _run_id(self, stored: bool) -> str:
+        """The id of this folder's W&B run. If it is ``stored``, a new one is written to the folder."""
+        path = run_id_file(self.run_folder)
         if path.exists() and (run_id := path.read_text().strip()):
             return run_id
         run_id = wandb_init_options(self).get("id") or os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4)
-        with atomic(path) as temporary:
-            temporary.write_text(run_id)
+        if stored:
+            with atomic(path) as temporary:
+                temporary.write_text(run_id)
         return run_id
 
     @property
@@ -240,17 +150,23 @@ class WandbRunLogger(WandbLogger):
     @property
     def sync_command(self) -> str | None:
         """The command that uploads the offline recordings of this folder; None if all are uploaded."""
-        pending = [
-            folder
-            for folder in sorted((self.run_folder / "wandb").glob("offline-run-*"))
-            if any(folder.glob("*.wandb")) and not any(folder.glob("*.synced"))
-        ]
-        return shlex.join(["wandb", "sync", *map(str, pending)]) if pending else None
+        return sync_command(self.run_folder)
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Log figures with ``images_seen``; ``step`` is unused, because W&B counts its own rows."""
+        for name in metrics.keys() - self._defined:
+            self._define(name)
         self.experiment.log(self._axis.add_to(metrics))
+
+    def _define(self, name: str) -> None:
+        """Let the run's summary have the best value of a score, and of the loss on the validation split."""
+        self._defined.add(name)
+        direction = direction_of(name.removeprefix(SCORES)) if name.startswith(SCORES) else None
+        if name == "val_loss/total":
+            direction = "lower"
+        if direction in SUMMARIES:
+            self.experiment.define_metric(name, step_metric=AXIS, summary=SUMMARIES[direction])
 
     @rank_zero_only
     def log_image(self, key: str, images: list[Any], step: int | None = None, **kwargs: Any) -> None:
@@ -265,6 +181,41 @@ class WandbRunLogger(WandbLogger):
         if step is not None:
             self._axis.images_seen = step
         super().log_image(key, images, None, **kwargs)
+
+    @rank_zero_only
+    def log_table(  # type: ignore[override]
+        self, key: str, columns: list[str], data: list[list[Any]], *, step: int | None = None
+    ) -> None:
+        """Log a table.
+
+        Args:
+            key: name of the table.
+            columns: names of the columns.
+            data: the rows; a cell that is an array ``(height, width, channels)`` becomes a picture.
+            step: images seen; the last logged value if None.
+        """
+        if step is not None:
+            self._axis.images_seen = step
+        rows = [[wandb.Image(cell) if isinstance(cell, np.ndarray) else cell for cell in row] for row in data]
+        super().log_table(key, columns=columns, data=rows)
+
+    @rank_zero_only
+    def log_animation(self, key: str, file: Path, step: int | None = None) -> None:
+        """Log a GIF file.
+
+        Args:
+            key: name of the animation.
+            file: the file.
+            step: images seen; the last logged value if None.
+        """
+        if step is not None:
+            self._axis.images_seen = step
+        self.log_metrics({key: wandb.Video(str(file), format="gif")})
+
+    @rank_zero_only
+    def log_summary(self, values: Mapping[str, float]) -> None:
+        """Set values of the run's summary."""
+        self.experiment.summary.update(dict(values))
 
     @rank_zero_only
     def log_alert(self, title: str, text: str) -> None:
@@ -294,7 +245,7 @@ class WandbRunLogger(WandbLogger):
             key: name of the card in its run; the summary's names are ``<key>/<metric>``.
         """
         self.log_json(key, card)
-        self.experiment.summary.update({f"{key}/{metric}": value for metric, value in card["scores"].items()})
+        self.log_summary({f"{key}/{metric}": value for metric, value in card["scores"].items()})
 
     def after_save_checkpoint(self, checkpoint_callback: ModelCheckpoint) -> None:
         """Record a callback, whose best checkpoint is logged at the end."""
@@ -330,6 +281,7 @@ class WandbRunLogger(WandbLogger):
         if run is not None:
             run.finish()
             set_wandb_run(self, None)
+            self._defined.clear()
 
 
 def _run_settings() -> wandb.Settings:
@@ -356,24 +308,5 @@ def _global_settings() -> wandb.Settings:
 def _default_mode() -> Literal["online", "offline", "disabled", "shared"]:
     """The mode of the user's settings; offline instead of online without credentials, so that wandb never prompts."""
     mode: Any = os.environ.get("WANDB_MODE") or _global_settings().mode
-    return "offline" if mode == "online" and not _has_credentials() else mode
-
-
-def _has_credentials() -> bool:
-    """Whether W&B finds credentials in the environment, its settings or the netrc file.
-
-    wandb 0.31, sdk/lib/wbauth/authenticate.py does the same. Reason: that module is private, and ``wandb.login``
-    prompts the user.
-    """
     settings = _global_settings()
-    if settings.api_key or os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
-        return True
-    files = [os.environ["NETRC"]] if "NETRC" in os.environ else ["~/.netrc", "~/_netrc"]
-    hosts = {urlsplit(settings.base_url).netloc, "api.wandb.ai"}
-    for file in files:
-        try:
-            if any(netrc.netrc(Path(file).expanduser()).authenticators(host) for host in hosts):
-                return True
-        except (OSError, netrc.NetrcParseError):
-            continue
-    return False
+    return "offline" if mode == "online" and not has_credentials(settings.api_key, settings.base_url) else mode
