@@ -9,7 +9,7 @@ from torch import nn
 from lightning_gen.errors import InputError
 from lightning_gen.export import onnx
 from lightning_gen.export.onnx import export_onnx
-from lightning_gen.models import DCGAN
+from lightning_gen.models import DCGAN, GAN
 from tests.cases import CASES
 
 PARTS = {"VAE": "decoder", "SRResNet": "translator", "EDM": "denoiser"}
@@ -52,5 +52,5 @@ def test_a_network_that_cannot_be_exported_is_one_line(tmp_path, capfd):
 
 def test_a_file_that_computes_something_else_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(onnx, "LARGEST_DIFFERENCE", -1.0)
-    with pytest.raises(InputError, match=r"^DCGAN cannot be .* \(its images differ from PyTorch's by "):
-        export_onnx(DCGAN((1, 16, 16), width=4, latent_dim=6), tmp_path)
+    with pytest.raises(InputError, match=r"^GAN cannot be .* \(its images differ from PyTorch's by "):
+        export_onnx(GAN((1, 16, 16), hidden=(12,), latent_dim=6), tmp_path)
