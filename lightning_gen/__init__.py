@@ -16,6 +16,18 @@ if TYPE_CHECKING:
     from lightning_gen.display import picture as picture
     from lightning_gen.errors import InputError as InputError
     from lightning_gen.models import *  # noqa: F403
+else:
+
+    def __getattr__(name: str) -> Any:
+        """Import a name of the Python interface when it is first used."""
+        if name in INTERFACE:
+            return getattr(import_module(INTERFACE[name]), name)
+        if name == "__all__":
+            return [*INTERFACE, *model_names()]
+        if name[:1].isupper() and name in model_names():
+            return getattr(import_module("lightning_gen.models"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=sys.modules[__name__])
+
 
 __version__ = version("lightning_gen")
 INTERFACE = {
@@ -31,17 +43,6 @@ INTERFACE = {
 def model_names() -> list[str]:
     """The names of all models, read without importing them."""
     return [*import_module("lightning_gen.cli.catalogue").models()]
-
-
-def __getattr__(name: str) -> Any:
-    """Import a name of the Python interface when it is first used."""
-    if name in INTERFACE:
-        return getattr(import_module(INTERFACE[name]), name)
-    if name == "__all__":
-        return [*INTERFACE, *model_names()]
-    if name[:1].isupper() and name in model_names():
-        return getattr(import_module("lightning_gen.models"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=sys.modules[__name__])
 
 
 def __dir__() -> list[str]:

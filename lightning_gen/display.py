@@ -4,15 +4,15 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from lightning_gen.images import grid, to_uint8
+from lightning_gen.images import PICTURE_WIDTH, grid, to_uint8
 
 
 def picture(
     images: Float[Tensor, "batch channels height width"] | UInt8[Tensor, "batch channels height width"],
     columns: int | None = None,
-    min_width: int = 512,
+    min_width: int = PICTURE_WIDTH,
 ) -> Image.Image:
-    """Arrange images in a grid, enlarged by a whole factor if it is small.
+    """Arrange images in a grid; small images are enlarged by a whole factor.
 
     A notebook shows the picture; ``picture(model.sample(64)).save("samples.png")`` writes it.
 
@@ -25,7 +25,4 @@ def picture(
         The picture.
     """
     stored = to_uint8(images) if images.is_floating_point() else images
-    pixels = grid(stored, columns).permute(1, 2, 0).numpy()
-    factor = -(-min_width // pixels.shape[1])
-    shown = Image.fromarray(pixels)
-    return shown.resize((shown.width * factor, shown.height * factor), Image.Resampling.NEAREST)
+    return Image.fromarray(grid(stored, columns, min_width).permute(1, 2, 0).numpy())

@@ -262,13 +262,13 @@ def test_latents_that_do_not_fit_are_one_line():
 
 def test_a_picture_has_the_pixels_of_the_images_enlarged():
     images = torch.randint(0, 256, (3, 1, 8, 8), dtype=torch.uint8)
-    shown = picture(images, columns=3, min_width=56)
-    assert shown.size == (2 * 28, 2 * 10)  # three images of 8 pixels, between borders of one pixel
-    pixels = torch.from_numpy(np.array(shown))[::2, ::2]
-    assert torch.equal(pixels[1:9, 1:9, 0], images[0, 0])
-    assert torch.equal(pixels[1:9, 10:18, 0], images[1, 0])
-    assert np.array_equal(np.array(picture(images / 127.5 - 1, 3, 56)), np.array(shown))
-    assert picture(torch.zeros(1, 3, 600, 600)).size == (602, 602)
+    shown = picture(images, columns=3, min_width=48)
+    assert shown.size == (3 * 16 + 4, 16 + 2)  # images of 2 x 8 pixels, between borders of one pixel
+    pixels = torch.from_numpy(np.array(shown))[..., 0]
+    assert torch.equal(pixels[1:17:2, 1:17:2], images[0, 0])
+    assert torch.equal(pixels[2:18:2, 19:35:2], images[1, 0])
+    assert np.array_equal(np.array(picture(images / 127.5 - 1, 3, 48)), np.array(shown))
+    assert picture(torch.zeros(1, 3, 600, 600)).size == (600, 600)
 
 
 # ---- the README

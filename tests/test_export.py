@@ -146,6 +146,12 @@ def test_averaged_weights_cannot_give_raw_ones(exported):
         load(exported, raw=True)
 
 
+def test_training_does_not_resume_from_an_exported_model(exported, place, capsys):
+    options = ["--model=DCGAN", "--data.batch_size=256", "--wandb.mode=disabled", f"--runs={place / 'resumed'}"]
+    assert main(["fit", *options, f"--data.root={place / 'data'}", f"--ckpt_path={exported}"]) == 2
+    assert f"{exported} is an exported model, without the state of training" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("case", ["not empty", "a file", "exported", "seed", "nothing"])
 def test_export_refuses_in_one_line(case, run, exported, place, capsys):
     (place / "file").write_text("")

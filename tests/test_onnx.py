@@ -9,7 +9,7 @@ from torch import nn
 from lightning_gen.errors import InputError
 from lightning_gen.export import onnx
 from lightning_gen.export.onnx import export_onnx
-from lightning_gen.models import DCGAN
+from lightning_gen.models import DCGAN, GAN
 from tests.cases import CASES
 
 PARTS = {"VAE": "decoder", "SRResNet": "translator", "EDM": "denoiser"}
@@ -41,15 +41,16 @@ class Branching(nn.Module):
         return latents[:, :1, None, None].expand(-1, 1, 16, 16) * (2 if latents.sum() > 0 else 1)
 
 
-def test_a_network_that_cannot_be_exported_is_one_line(tmp_path):
+def test_a_network_that_cannot_be_exported_is_one_line(tmp_path, capfd):
     model = DCGAN((1, 16, 16), width=4, latent_dim=6)
     model.network = Branching()
     with pytest.raises(InputError, match=r"^DCGAN cannot be exported to ONNX \([^\n]+\); leave out --onnx$") as raised:
         export_onnx(model, tmp_path)
     assert len(str(raised.value)) < 250
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_file_that_computes_something_else_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(onnx, "LARGEST_DIFFERENCE", -1.0)
-    with pytest.raises(InputError, match=r"^the ONNX generator of DCGAN differs from PyTorch's by "):
-        export_onnx(DCGAN((1, 16, 16), width=4, latent_dim=6), tmp_path)
+    with pytest.raises(InputError, match=r"^GAN cannot be .* \(its images differ from PyTorch's by "):
+        export_onnx(GAN((1, 16, 16), hidden=(12,), latent_dim=6), tmp_path)

@@ -3,6 +3,7 @@
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.trainer.connectors.data_connector import warning_cache
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_gen import ConditionalGAN, ImageData, InputError
@@ -59,6 +60,7 @@ def test_half_precision_gets_half_precision_images():
 
 def test_the_warning_about_the_hook_is_the_one_that_is_filtered(tmp_path):
     runner = trainer(limit_train_batches=1, default_root_dir=tmp_path)
+    warning_cache.clear()  # Lightning gives it once per process
     with pytest.warns(UserWarning, match=HOOK_WARNING):  # pytest resets the filters
         runner.fit(DCGAN(**TINY), ImageData("digits", root=str(tmp_path), batch_size=32))
 

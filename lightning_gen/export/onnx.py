@@ -1,8 +1,10 @@
-"""Export of a network to ONNX by torch.export, checked against PyTorch by onnxruntime at two batch sizes."""
+"""Export of a network to ONNX, by torch.export or TorchScript, and its check against PyTorch at two batch sizes."""
 
 import contextlib
 import io
 import logging
+import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
@@ -32,6 +34,10 @@ CHECKED_BATCHES = (1, 5)
 LARGEST_DIFFERENCE = 1e-2
 """The largest valid difference of a pixel in [-1, 1]."""
 MAX_BATCH = 4096
+OUTPUT = "images"
+TRACED_OPSET = 18
+CONSOLE = (1, 2)
+"""The file descriptors of standard output and standard error."""
 Inputs = dict[str, Tensor]
 
 
@@ -134,29 +140,21 @@ def export_onnx(model: Any, folder: Path) -> dict[str, Any]:
         part = exported_part(model, network)
         module = Part(network, part.function).eval()
         inputs = part.inputs(TRACED_BATCH)
-        batch = torch.export.Dim("batch", min=1, max=MAX_BATCH)
-        try:
-            with quietly():
-                program = torch.onnx.export(
-                    module,
-                    tuple(inputs.values()),
-                    dynamo=True,
-                    dynamic_shapes=(tuple({0: batch} for _ in inputs),),
-                    input_names=[*inputs],
-                    output_names=["images"],
-                )
-                assert program is not None
-                program.save(path)
-            differences = {num: compare(path, module, part.inputs(num)) for num in CHECKED_BATCHES}
-        except Exception as error:  # exporter and runtime raise whatever their passes do
-            reason = deepest_line(error)
-            raise InputError(f"{name} cannot be exported to ONNX ({reason}); leave out --onnx") from None
-    largest = max(differences.values())
-    if not largest <= LARGEST_DIFFERENCE:
-        raise InputError(
-            f"the ONNX {part.name} of {name} differs from PyTorch's by {largest:.2g}, above {LARGEST_DIFFERENCE:g}; "
-            "leave out --onnx"
-        )
+        failures: list[str] = []
+        for write in (write_by_export, write_by_trace):
+            try:
+                with quietly():
+                    write(module, inputs, path)
+                    differences = {num: compare(path, module, part.inputs(num)) for num in CHECKED_BATCHES}
+            except Exception as error:  # exporters and runtime raise whatever their passes do
+                failures.append(deepest_line(error))
+                continue
+            largest = max(differences.values())
+            if largest <= LARGEST_DIFFERENCE:
+                break
+            failures.append(f"its images differ from PyTorch's by {largest:.2g}, above {LARGEST_DIFFERENCE:g}")
+        else:
+            raise InputError(f"{name} cannot be exported to ONNX ({failures[0]}); leave out --onnx")
     return {
         "file": FILE,
         "part": part.name,
@@ -164,6 +162,36 @@ def export_onnx(model: Any, folder: Path) -> dict[str, Any]:
         "largest_difference": largest,
         "differences": {str(num): value for num, value in differences.items()},
     }
+
+
+def write_by_export(module: nn.Module, inputs: Inputs, path: Path) -> None:
+    """Write a module to an ONNX file by ``torch.export``, for any batch size."""
+    batch = torch.export.Dim("batch", min=1, max=MAX_BATCH)
+    program = torch.onnx.export(
+        module,
+        tuple(inputs.values()),
+        dynamo=True,
+        dynamic_shapes=(tuple({0: batch} for _ in inputs),),
+        input_names=[*inputs],
+        output_names=[OUTPUT],
+    )
+    assert program is not None
+    program.save(path)
+
+
+def write_by_trace(module: nn.Module, inputs: Inputs, path: Path) -> None:
+    """Write a module to an ONNX file by TorchScript, which exports BatchNorm with PyTorch before 2.7, too."""
+    names = [*inputs]
+    torch.onnx.export(
+        module,
+        tuple(inputs.values()),
+        path,
+        dynamo=False,
+        opset_version=TRACED_OPSET,
+        input_names=names,
+        output_names=[OUTPUT],
+        dynamic_axes={name: {0: "batch"} for name in (*names, OUTPUT)},
+    )
 
 
 def compare(path: Path, module: nn.Module, inputs: Mapping[str, Tensor]) -> float:
@@ -183,26 +211,34 @@ def compare(path: Path, module: nn.Module, inputs: Mapping[str, Tensor]) -> floa
 
 
 def deepest_line(error: BaseException) -> str:
-    """The first line of the error that caused an error, at most 120 characters."""
+    """The first sentence of the error that caused an error, at most 160 characters."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:120]
+    return lines[0].split(". ")[0][:160] if lines else type(error).__name__
 
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Silence the exporter, which reports its steps on the console and warns about its own internals.
+    """Silence the exporters, which report their steps and their graphs, also from C++, and warn about themselves.
 
     Yields:
         Nothing.
     """
-    disabled = logging.root.manager.disable
+    console, disabled = io.StringIO(), logging.root.manager.disable
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = [os.dup(descriptor) for descriptor in CONSOLE]
     logging.disable(logging.ERROR)
     try:
-        console = io.StringIO()
+        with Path(os.devnull).open("w") as nowhere:
+            for descriptor in CONSOLE:
+                os.dup2(nowhere.fileno(), descriptor)
         with warnings.catch_warnings(), contextlib.redirect_stdout(console), contextlib.redirect_stderr(console):
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(disabled)
+        for descriptor, copy in zip(CONSOLE, saved, strict=True):
+            os.dup2(copy, descriptor)
+            os.close(copy)

@@ -7,9 +7,8 @@ import torch
 
 from lightning_gen.data import ImageData
 from lightning_gen.errors import InputError
-from lightning_gen.images import save_png, to_uint8
+from lightning_gen.images import PICTURE_WIDTH, grid, save_png, to_uint8
 from lightning_gen.inspection import Subject
-from lightning_gen.inspection.findings import strip
 from lightning_gen.inspection.reconstruct import reconstruct
 from lightning_gen.inspection.translate import translate
 from lightning_gen.noise import image_generators
@@ -69,6 +68,6 @@ def write_samples(model: ImageGenerator, folder: Path, seed: int) -> dict[str, s
     stored = to_uint8(images).cpu()
     for index, image in enumerate(stored[:NUM_SINGLE]):
         save_png(image, folder / "samples" / f"{index:06d}.png")
-    save_png(strip(stored, GRID_COLUMNS), folder / "samples" / "grid.png")
+    save_png(grid(stored, GRID_COLUMNS, PICTURE_WIDTH), folder / "samples" / "grid.png")
     rows = ", one class per row" if num_classes else ""
     return {"samples/grid.png": f"Samples of seed {seed}{rows}"}

@@ -58,6 +58,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise InputError(f"no checkpoint at {path}")
+    if path.name == WEIGHTS:
+        raise InputError(f"{path.parent} is an exported model, without the state of training; name a checkpoint")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises whatever its zip and pickle readers do

@@ -33,7 +33,7 @@ def find_class(path: Path, name: str, base: type[Class]) -> type[Class]:
             return model_class
     raise InputError(
         f"{path} is of {name}, which is not a model of lightning_gen; if you trust the module of a class of your own, "
-        "name it in the environment variable LIGHTNING_GEN_IMPORT"
+        "import it, or name it in the environment variable LIGHTNING_GEN_IMPORT"
     )
 
 
