@@ -4,6 +4,7 @@ import shlex
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from lightning_gen.sweeps.parameters import as_option
 from lightning_gen.sweeps.report import Trial, ranked, save_chart, save_csv, table
 from lightning_gen.sweeps.trial import FIT, Outcome, run_trial
 
+STUDY = "lightning_gen.sweeps.study"
+"""The module that needs Optuna, which may be missing; it is imported late."""
 MAX_REFUSED = 3
 """Trials whose options are refused before any other has run, after which the sweep ends."""
 
@@ -101,9 +104,7 @@ def search(definition: Sweep, folder: Path, num_trials: int, seed: int, prune: b
     Raises:
         InputError: if no trial has a score.
     """
-    from lightning_gen.sweeps.study import Study  # optuna may be missing
-
-    study = Study(folder, definition, seed=seed, prune=prune)
+    study = import_module(STUDY).Study(folder, definition, seed=seed, prune=prune)
     console = wide_console()
     try:
         while len(study.ended) < num_trials and not study.is_exhausted:
@@ -168,15 +169,14 @@ def check_promising(ended: list[Trial], outcome: Outcome) -> None:
 
 def trials_of(study: Any) -> list[Trial]:
     """The trials of a study that have ended by themselves."""
-    from lightning_gen.sweeps.study import ENDED, scores_of
-
-    names = {state: name for name, state in ENDED.items()}
+    module = import_module(STUDY)
+    names = {state: name for name, state in module.ENDED.items()}
     return [
         Trial(
             trial.number,
             names[trial.state],
             trial.user_attrs["values"],
-            scores_of(trial),
+            module.scores_of(trial),
             trial.user_attrs["seconds"],
             trial.user_attrs["reason"],
         )
