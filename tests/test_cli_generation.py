@@ -86,7 +86,8 @@ def test_a_score_card_states_the_sampling_options_and_each_choice_has_its_own_fi
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--sampler", "nonsense"], "nonsense does not support EDM; those that do are ancestral"),
+        (["--sampler", "nonsense"], "there is no sampler nonsense; the samplers are adaptive, ancestral"),
+        (["--sampler", "multistep"], "multistep does not support EDM; those that do are ancestral"),
         (["--steps", "0"], "steps is 0"),
         (["--spacing", "trailing"], "EDM has no spacing trailing; it has karras"),
         (["--guidance", "-1"], "guidance is -1.0"),

@@ -301,12 +301,12 @@ TRANSLATOR, UNPAIRED = (f"--model=tests.toy_translator.Toy{name}Translator" for 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([TRANSLATOR], "ToyTranslator makes images from images, and the data has no inputs; set data.inputs"),
+        ([TRANSLATOR], "ToyTranslator makes images from images, and the data has no inputs; set --data.inputs"),
         (
             ["--model=Autoencoder", "--data.inputs=grey"],
             "Autoencoder makes no images from images, and the data has inputs; leave out",
         ),
-        ([TRANSLATOR, "--data.inputs=grey", "--data.paired=false"], "set data.paired to true"),
+        ([TRANSLATOR, "--data.inputs=grey", "--data.paired=false"], "set --data.paired to true"),
         ([TRANSLATOR, "--data.inputs=sketch"], "sketch"),
     ],
 )

@@ -396,8 +396,8 @@ def test_contradictory_options_are_refused(tmp_path, options, message):
     ("model", "options", "message"),
     [
         ("Autoencoder", [], "Autoencoder makes no images from images"),
-        ("tests.toy_translator.ToyTranslator", [], "set data.paired to true"),
-        ("tests.toy_translator.ToyTranslator", ["--data.scale=2", "--data.paired=true"], "set data.scale to 1"),
+        ("tests.toy_translator.ToyTranslator", [], "set --data.paired to true"),
+        ("tests.toy_translator.ToyTranslator", ["--data.scale=2", "--data.paired=true"], "set --data.scale to 1"),
     ],
 )
 def test_the_command_line_refuses_domains_that_do_not_fit(tmp_path, capsys, model, options, message):

@@ -1,6 +1,7 @@
 """The documentation's shell lines: all name what exists, and those that need nothing but the digits are run."""
 
 import re
+import shutil
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,8 @@ def test_a_command_line_runs(line, place, monkeypatch):
         options = [*(str(ROOT / word) if word.startswith("configs/") else word for word in options), *TINY_FIT]
     if name in ("evaluate", "inspect"):
         options += shorter(line.text, name == "evaluate")
+    if name == "export":
+        shutil.rmtree(options[options.index("--to") + 1], ignore_errors=True)
     assert main([name, *options]) == 0
 
 

@@ -311,8 +311,9 @@ def test_capabilities(kind):
 def test_the_strip_of_a_training_run_encodes_nothing(tmp_path):
     model = exact_model(ExactFlow, steps=2)
     model.encode = lambda *args, **options: pytest.fail("encodes")  # type: ignore[method-assign]
-    picture = InterpolationStrip(rows=2, steps=3).draw(trainer(), model)
-    assert picture.shape == (3, 1 + 2 * 17, 1 + 3 * 17)
+    cells = InterpolationStrip(rows=2, steps=3).draw(trainer(), model)
+    assert len(cells.images) == 2 * 3
+    assert cells.columns == 3
 
 
 # ---- denoising

@@ -4,6 +4,7 @@ import sqlite3
 import sys
 from pathlib import Path
 
+import mlflow
 import pytest
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -24,7 +25,7 @@ LIMITS = [
 @pytest.fixture
 def place(tmp_path, monkeypatch, shared_cache) -> Path:
     monkeypatch.setenv("LIGHTNING_GEN_CACHE", str(shared_cache))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")  # an earlier logger of this process may have set another
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

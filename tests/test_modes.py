@@ -222,9 +222,10 @@ class Thousand(LightningModule):
 
 
 def test_a_grid_of_many_classes_shows_classes_from_every_hundred():
-    picture = SampleGrid(num=100).draw(trainer(), Thousand())
-    assert picture.shape == (3, 51, 51)
-    assert picture[0, 2::5, 2].tolist() == list(range(10))
+    cells = SampleGrid(num=100).draw(trainer(), Thousand())
+    assert cells.images.shape == (100, 3, 4, 4)
+    assert cells.columns == 10
+    assert cells.images[::10, 0, 0, 0].tolist() == list(range(10))
 
 
 def test_the_callback_counts_modes_and_rejects_them_before_training(tmp_path, monkeypatch):
