@@ -120,7 +120,7 @@ def test_samples_are_reproducible_and_know_no_batch_mates(case, variant):
     assert torch.equal(together, model.sample(5, generator=image_generators(3, range(5))))
     assert not torch.equal(together, model.sample(5, generator=image_generators(4, range(5))))
     alone = torch.cat([model.sample(1, generator=image_generators(3, [i])) for i in range(5)])
-    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=2e-5)
     one = model.sample(5, generator=torch.Generator().manual_seed(1))
     assert torch.equal(one, model.sample(5, generator=torch.Generator().manual_seed(1)))
 
