@@ -9,13 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lightning_gen.checks import check_at_least
 from lightning_gen.cli.catalogue import METRIC
 from lightning_gen.cli.checkpoint_data import dataset_of
 from lightning_gen.cli.devices import resolve_device
 from lightning_gen.cli.generation import DEFAULT_SAMPLING
 from lightning_gen.cli.scoring_models import score_model, with_checkpoint
-from lightning_gen.cli.scoring_options import REQUESTABLE, ModelOptions, ScoringOptions, Split
+from lightning_gen.cli.scoring_options import ModelOptions, ScoringOptions, Split, check_scoring
 from lightning_gen.cli.truncating import TruncationOptions
 from lightning_gen.data import ImageData
 from lightning_gen.errors import InputError
@@ -116,20 +115,16 @@ def score(
         InputError: if an argument is invalid, or the model, the data or a file cannot be used.
     """
     with python_names():
-        check_at_least(0, prefix="", seed=seed, band_draws=band_draws)
-        check_at_least(
-            1,
-            prefix="",
-            num_samples=num_samples,
+        requested = (metrics,) if isinstance(metrics, str) else metrics
+        check_scoring(
+            requested,
+            seed=seed,
             draws=draws,
+            band_draws=band_draws,
+            num_samples=num_samples,
             batch_size=batch_size,
             importance_samples=importance_samples,
         )
-        if band_draws == 1:
-            raise InputError("band_draws is 1, and one draw has no standard deviation; set 0 for none, or 2 or more")
-        requested = (metrics,) if isinstance(metrics, str) else metrics
-        if requested is not None and len(requested) == 0:
-            raise InputError(f"metrics is empty; choose from {', '.join(REQUESTABLE)}")
         for metric in requested or ():
             METRIC.check(metric, "metrics")
         checkpoint = None if isinstance(model, GenerativeModule) else find_checkpoint(find_place(model))

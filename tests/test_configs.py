@@ -7,10 +7,8 @@ from typing import Any
 
 import pytest
 import yaml
-from jsonargparse import ArgumentParser, Namespace
-from pytorch_lightning.cli import LightningCLI
+from jsonargparse import Namespace
 
-from lightning_gen.cli import main
 from lightning_gen.cli.catalogue import configs
 from lightning_gen.evaluation.directions import direction_of
 from lightning_gen.sweeps.definition import read_sweep
@@ -22,34 +20,16 @@ SWEEPS = sorted((ROOT / "configs" / "sweeps").glob("*.yaml"))
 every_config = pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 
 
-class ParserBuiltError(Exception):
-    """Raised in place of parsing, with the parser as its argument."""
-
-
 @pytest.fixture(scope="module")
-def parser() -> ArgumentParser:
-    """The parser that the command line builds."""
-
-    def stop(_: LightningCLI, parser: ArgumentParser, args: Any) -> None:
-        raise ParserBuiltError(parser)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(LightningCLI, "parse_arguments", stop)
-        with pytest.raises(ParserBuiltError) as built:
-            main(["fit", "dcgan_digits"])
-    return built.value.args[0]
-
-
-@pytest.fixture(scope="module")
-def repeated_defaults(parser) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def repeated_defaults(fit_parser) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """Maps a configuration to its keys that repeat a default, with their values."""
 
     @cache
     def defaults(class_path: str) -> Namespace:
-        return parser.parse_object({"fit": {"model": {"class_path": class_path}}}).fit
+        return fit_parser.parse_object({"fit": {"model": {"class_path": class_path}}}).fit
 
     def repeated(config: dict[str, Any]) -> dict[str, Any]:
-        stated = parser.parse_object({"fit": config}, defaults=False).fit
+        stated = fit_parser.parse_object({"fit": config}, defaults=False).fit
         default = defaults(stated.model.class_path)
         keys = (key for key in stated.keys() if key != "model.class_path" and key in default)  # noqa: SIM118
         return {key: stated[key] for key in keys if stated[key] == default[key]}
@@ -106,7 +86,7 @@ def test_defaults_are_found_wherever_they_are_stated(short, repeated_defaults):
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
-def test_a_sweep_varies_options_of_its_config(path, parser):
+def test_a_sweep_varies_options_of_its_config(path, fit_parser):
     sweep = yaml.safe_load(path.read_text())
     local = read_sweep(path)
     [config, option] = local.fit_options({"a": 1})
@@ -117,7 +97,7 @@ def test_a_sweep_varies_options_of_its_config(path, parser):
     }
     for end in (0, 1):
         options = [f"--{key}={values[end]}" for key, values in bounds.items()]
-        parsed = parser.parse_args(["fit", "--config", str(configs()[config]), *options]).fit
+        parsed = fit_parser.parse_args(["fit", "--config", str(configs()[config]), *options]).fit
         for key, values in bounds.items():
             assert parsed[key.replace("model.", "model.init_args.")] == values[end]
     assert sweep["metric"].get("goal") != "minimize", f"{path.relative_to(ROOT)}: metric.goal repeats wandb's default"

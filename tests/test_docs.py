@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonargparse import ArgumentParser
-from pytorch_lightning.cli import LightningCLI
 
 from lightning_gen.cli import main
 from lightning_gen.cli.commands import find_command
@@ -48,24 +46,6 @@ TINY_FIT = [
     *("--trainer.max_steps=2", "--trainer.max_epochs=-1", "--data.batch_size=32", "--trainer.accelerator=cpu"),
     *("--trainer.enable_progress_bar=false", "--fidelity.features=null", "--samples.num=2", "--wandb.mode=disabled"),
 ]
-
-
-class ParserBuiltError(Exception):
-    """Raised in place of parsing, with the parser as its argument."""
-
-
-@pytest.fixture(scope="module")
-def fit_parser() -> ArgumentParser:
-    """The parser of fit, validate and test."""
-
-    def stop(_: LightningCLI, parser: ArgumentParser, args: Any) -> None:
-        raise ParserBuiltError(parser)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(LightningCLI, "parse_arguments", stop)
-        with pytest.raises(ParserBuiltError) as built:
-            main(["fit", "dcgan_digits"])
-    return built.value.args[0]
 
 
 def test_the_pages_have_shell_lines():

@@ -11,9 +11,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from lightning_gen.cli import main
 from lightning_gen.errors import InputError
+from lightning_gen.logger_types import AlertLogger, CardLogger, MediaLogger
 from lightning_gen.loggers import RunCSVLogger
 from lightning_gen.loggers.choice import check_loggers, make_loggers
-from lightning_gen.types import AlertLogger, CardLogger, MediaLogger
 from tests.test_cli import DIGITS, TINY, rows_of
 
 LIMITS = [

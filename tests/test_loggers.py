@@ -16,9 +16,9 @@ from torch.utils.data import DataLoader, TensorDataset
 from wandb.proto import wandb_internal_pb2
 
 from lightning_gen.errors import InputError
+from lightning_gen.logger_types import MediaLogger
 from lightning_gen.loggers import RunCSVLogger, WandbRunLogger
 from lightning_gen.loggers.offline import sync_command
-from lightning_gen.types import MediaLogger
 
 BATCH, BATCHES = 2, 5
 

@@ -173,10 +173,17 @@ def test_a_file_gets_a_plain_line_from_time_to_time(monkeypatch):
 
 
 def test_a_disabled_bar_and_another_rank_show_nothing(monkeypatch):
-    bar = ProgressBar()
+    opened = []
+    monkeypatch.setattr(progress, "make_display", lambda console: opened.append(console) or LineDisplay(console))
+    bar, of_other_rank = ProgressBar(), ProgressBar()
     bar.disable()
-    monkeypatch.setattr(progress, "make_display", pytest.fail)
     trainer(callbacks=[bar], enable_progress_bar=True).fit(vae(), loader(2))
+    of_other_rank.setup(SimpleNamespace(is_global_zero=False), vae(), "fit")
+    of_other_rank._show_evaluation("test", 0, 1)
+    assert not opened
+    bar.enable()
+    bar._show_evaluation("test", 0, 1)
+    assert len(opened) == 1
 
 
 def test_lines_are_printed_above_the_bar(monkeypatch, capsys):

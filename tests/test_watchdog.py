@@ -17,11 +17,12 @@ from lightning_gen.callbacks.watchdog import Watchdog
 from lightning_gen.data import ImageData
 from lightning_gen.errors import InputError
 from lightning_gen.evaluation.extractor import Extractor, Features
+from lightning_gen.logger_types import AlertLogger
 from lightning_gen.loggers import RunCSVLogger, WandbRunLogger
 from lightning_gen.models.adversarial import AdversarialModule
 from lightning_gen.models.autoencoders.vae import VAE
 from lightning_gen.models.gans.dcgan import DCGAN
-from lightning_gen.types import AlertLogger, Loss, TwoPlayers
+from lightning_gen.types import Loss, TwoPlayers
 from tests.cases import CASES
 from tests.helpers import loader, on_ranks, trainer
 

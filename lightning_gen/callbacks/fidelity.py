@@ -32,16 +32,8 @@ from lightning_gen.evaluation import (
     score_translations,
 )
 from lightning_gen.lightning_compat import logging_step, trained_batches
-from lightning_gen.types import (
-    CardLogger,
-    ImageGenerator,
-    ImageSet,
-    ImageSource,
-    PairSet,
-    PairSource,
-    Reconstructor,
-    Translator,
-)
+from lightning_gen.logger_types import CardLogger
+from lightning_gen.types import ImageGenerator, ImageSet, ImageSource, PairSet, PairSource, Reconstructor, Translator
 
 Scored = ImageGenerator | Translator | Reconstructor
 """What the callback scores."""

@@ -9,9 +9,10 @@ from pytorch_lightning import Callback
 
 from lightning_gen.checks import check_at_least
 from lightning_gen.evaluation.nearest import MAX_PIXEL, draw_samples, nearest_images, pixels_on, search_device
-from lightning_gen.images import grid
+from lightning_gen.images import enlarge, grid
 from lightning_gen.inference import isolated_inference
-from lightning_gen.types import ImageGenerator, ImageSource, StoredImages, TableLogger, Translator
+from lightning_gen.logger_types import TableLogger
+from lightning_gen.types import ImageGenerator, ImageSource, StoredImages, Translator
 
 SIDE = 64
 """Smaller images are enlarged to about this height."""
@@ -87,5 +88,4 @@ class NearestTable(Callback):
 def picture(image: StoredImages) -> npt.NDArray[np.uint8]:
     """One image as an RGB array ``(height, width, 3)``, enlarged by a whole factor if it is small."""
     factor = max(1, SIDE // image.shape[-2])
-    large = image.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
-    return grid(large, 1).permute(1, 2, 0).numpy()
+    return grid(enlarge(image, factor), 1).permute(1, 2, 0).numpy()

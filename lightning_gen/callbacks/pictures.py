@@ -19,7 +19,8 @@ from lightning_gen.drawing import with_caption
 from lightning_gen.evaluation.facts import describe_model
 from lightning_gen.images import PICTURE_WIDTH, grid, save_png, to_float
 from lightning_gen.inference import isolated_inference
-from lightning_gen.types import Batch, ImageSource, MediaLogger, StoredImages
+from lightning_gen.logger_types import MediaLogger
+from lightning_gen.types import Batch, ImageSource, StoredImages
 
 
 def first_validation_images(trainer: Trainer, model: LightningModule, num: int) -> Batch | None:

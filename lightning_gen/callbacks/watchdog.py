@@ -20,7 +20,8 @@ from lightning_gen.callbacks.symptoms import FailureDetector, Finding
 from lightning_gen.checks import check_above, check_at_least, check_fraction
 from lightning_gen.errors import InputError
 from lightning_gen.lightning_compat import logging_step
-from lightning_gen.types import AlertLogger, TwoPlayers
+from lightning_gen.logger_types import AlertLogger
+from lightning_gen.types import TwoPlayers
 
 Action = Literal["warn", "stop", "rollback"]
 

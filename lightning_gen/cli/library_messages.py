@@ -24,7 +24,6 @@ def filter_messages() -> None:
         "Detected call of `lr_scheduler.step",  # with n_critic > 1 the generator's first step comes later
         ".*sync_dist=True.*",  # a value that is logged without it is the same on every rank
         "Checkpoint directory .* exists and is not empty",  # of a resumed run
-        "You have overridden `on_before_batch_transfer`",  # models take batches of any loader
         "The dirpath has changed",  # validate and test write to a folder of their own
         "LightningCLI's args parameter is intended",  # the names of configurations are replaced by their files
         ".*callbacks used to create the checkpoint need to be provided",  # the options of a resumed run may change

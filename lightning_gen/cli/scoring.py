@@ -19,14 +19,11 @@ from lightning_gen.cli.outputs import check_creatable
 from lightning_gen.cli.runs import run_folder_of
 from lightning_gen.cli.scoring_folders import score_folder
 from lightning_gen.cli.scoring_models import score_checkpoint
-from lightning_gen.cli.scoring_options import REQUESTABLE, ModelOptions, ScoringOptions, Split
+from lightning_gen.cli.scoring_options import REQUESTABLE, ModelOptions, ScoringOptions, Split, check_scoring
 from lightning_gen.cli.tracking import wandb_run
 from lightning_gen.cli.truncating import NO_TRUNCATION, TruncationOptions, set_truncation
 from lightning_gen.errors import InputError
-from lightning_gen.evaluation import (
-    AUTO,
-    ScoreCard,
-)
+from lightning_gen.evaluation import AUTO, ScoreCard
 from lightning_gen.models.checkpoint import find_checkpoint
 from lightning_gen.types import SamplingOptions
 
@@ -114,21 +111,16 @@ def evaluate(
     """
     if (ckpt is None) == (generated is None):
         raise InputError("name either --ckpt, or --generated and --reference, two folders of images")
-    if metrics is not None and not metrics:
-        raise InputError(f"--metrics is empty; choose from {', '.join(REQUESTABLE)}")
-    check_at_least(0, prefix="--", seed=seed)
-    check_at_least(0, prefix="--", band_draws=band_draws)
-    if band_draws == 1:
-        raise InputError("--band_draws is 1, and one draw has no standard deviation; set 0 for none, or 2 or more")
-    check_at_least(
-        1,
-        prefix="--",
+    check_scoring(
+        metrics,
+        seed=seed,
+        draws=draws,
+        band_draws=band_draws,
         num_samples=num_samples,
         batch_size=batch_size,
         importance_samples=importance_samples,
-        draws=draws,
-        scale=scale,
     )
+    check_at_least(1, prefix="--", scale=scale)
     if out is not None:
         check_creatable(out)
     check_writable(cache_dir())

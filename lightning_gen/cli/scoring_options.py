@@ -1,9 +1,11 @@
 """The options of ``evaluate``, and the extractor that they choose."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from lightning_gen.checks import check_at_least
 from lightning_gen.cli.truncating import NO_TRUNCATION, TruncationOptions
 from lightning_gen.data import ImageData
 from lightning_gen.errors import InputError
@@ -162,6 +164,45 @@ class ModelOptions:
     root: str | None
     sampling: SamplingOptions
     truncation: TruncationOptions = NO_TRUNCATION
+
+
+def check_scoring(
+    metrics: Sequence[str] | None,
+    *,
+    seed: int,
+    draws: int,
+    band_draws: int | None,
+    num_samples: int | None,
+    batch_size: int,
+    importance_samples: int | None,
+) -> None:
+    """Check the numbers of a scoring, and that some metric is requested.
+
+    Args:
+        metrics: names of metrics; None for the default.
+        seed: at least 0.
+        draws: at least 1.
+        band_draws: 0, or at least 2.
+        num_samples: at least 1.
+        batch_size: at least 1.
+        importance_samples: at least 1.
+
+    Raises:
+        InputError: if a value is out of range; it names the option of the command line.
+    """
+    check_at_least(0, prefix="--", seed=seed, band_draws=band_draws)
+    check_at_least(
+        1,
+        prefix="--",
+        num_samples=num_samples,
+        draws=draws,
+        batch_size=batch_size,
+        importance_samples=importance_samples,
+    )
+    if band_draws == 1:
+        raise InputError("--band_draws is 1, and one draw has no standard deviation; set 0 for none, or 2 or more")
+    if metrics is not None and not metrics:
+        raise InputError(f"--metrics is empty; choose from {', '.join(REQUESTABLE)}")
 
 
 class InputImages:

@@ -4,6 +4,7 @@ import shlex
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +15,7 @@ from rich.console import Console
 
 from lightning_gen.checks import check_at_least
 from lightning_gen.cli.catalogue import sweeps
+from lightning_gen.cli.commands import PROGRAM
 from lightning_gen.cli.runs import check_name, create_run_folder
 from lightning_gen.cli.suggestions import did_you_mean
 from lightning_gen.errors import InputError
@@ -116,7 +118,7 @@ def search(definition: Sweep, folder: Path, num_trials: int, seed: int, prune: b
                     options,
                     folder / f"{trial.number:04d}",
                     definition.metric,
-                    lambda number, score, trial=trial: study.should_prune(trial, number, score),  # type: ignore[misc]
+                    partial(study.should_prune, trial),
                     FIT,
                 )
             except BaseException:
@@ -202,7 +204,7 @@ def report(ended: list[Trial], definition: Sweep, folder: Path, console: Console
     first = ranked(ended, definition)[0]
     if first.state == "complete":
         lines["Best"] = str(folder / f"{first.number:04d}")
-        lines["Train"] = shlex.join(["lightning-gen", "fit", *definition.fit_options(first.values)])
+        lines["Train"] = shlex.join([PROGRAM, "fit", *definition.fit_options(first.values)])
     for label, text in lines.items():
         console.print(f"[bold]{label}[/bold]{' ' * (9 - len(label))}{text}", highlight=False, soft_wrap=True)
 

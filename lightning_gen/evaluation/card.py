@@ -228,7 +228,7 @@ class ScoreCard:
             temporary.write_text(self.to_json(), encoding="utf-8")
 
     def table(self) -> Table:
-        """The scores as a table with protocols and weaknesses."""
+        """The scores as a table with protocols, and below it how they were measured and what makes them weak."""
         accuracy = "" if self.extractor_accuracy is None else f" (test accuracy {self.extractor_accuracy:.2%})"
         title = "Scores of pixels" if self.extractor is None else f"Scores by {self.extractor}'s features{accuracy}"
         subject = "images" if self.subject == "folder" else self.subject
@@ -249,7 +249,12 @@ class ScoreCard:
         facts += [self._draws_in_words()] * (self.seed is not None)
         facts += [f"resizer: {self.resizer}"] * (self.resizer is not None)
         facts += self.notes
-        table = Table(title=escape(title), caption=escape("; ".join(facts)))
+        weak = {
+            name: join_flags([self.flags.get(name, ""), self.comparisons.get(name, "")])
+            for name in {**self.flags, **self.comparisons}
+        }
+        warnings = [f"[yellow]{escape(f'{name}: {flag}')}[/yellow]" for name, flag in weak.items()]
+        table = Table(title=escape(title), caption="\n".join([escape("; ".join(facts)), *warnings]))
         table.add_column("metric")
         table.add_column("value", justify="right", no_wrap=True)
         for baseline in self.baselines:
@@ -258,12 +263,6 @@ class ScoreCard:
             table.add_column("resampled reference", justify="right")
             table.add_column("held-out", justify="right")
         table.add_column("protocol", no_wrap=True)
-        weak = {
-            name: join_flags([self.flags.get(name, ""), self.comparisons.get(name, "")])
-            for name in {**self.flags, **self.comparisons}
-        }
-        if weak:
-            table.add_column("weak", style="yellow")
         for name, value in self.scores.items():
             if is_spread(name):
                 continue
@@ -271,10 +270,9 @@ class ScoreCard:
             text = f"{value:.5g}" if spread is None else f"{value:.4g} ± {spread:.2g}"
             if name == "modes" and self.num_modes is not None:
                 text = f"{value:,.0f} of {self.num_modes:,}" + ("" if spread is None else f" ± {spread:.2g}")
-            metric = METRIC_OF_SCORE.get(name, name)
             baselines = [f"{scores[name]:.4g}" if name in scores else "" for scores in self.baselines.values()]
             row = [name, text, *baselines, *self._band_cells(name), self.protocol_of_score(name)]
-            table.add_row(*map(escape, row + [weak.get(metric, "")] * bool(weak)))
+            table.add_row(*map(escape, row))
         return table
 
     def _draws_in_words(self) -> str:

@@ -24,6 +24,7 @@ from lightning_gen.lightning_compat import (
     scales_gradients,
     unwritten_row,
 )
+from lightning_gen.logger_types import RowLogger
 from lightning_gen.models.checkpoint_contents import check_optimizer
 from lightning_gen.models.classes import class_name
 from lightning_gen.models.compilation import compile_networks, eagerly
@@ -33,7 +34,7 @@ from lightning_gen.models.held_out import HeldOutLoss
 from lightning_gen.models.hub import HubModel
 from lightning_gen.models.plain_batches import PlainBatches
 from lightning_gen.noise import mix_seed, seed_global
-from lightning_gen.types import Batch, ImageShape, Loss, RowLogger
+from lightning_gen.types import Batch, ImageShape, Loss
 
 Schedule = Literal["constant", "linear", "cosine", "step"]
 STEP_FRACTIONS = (0.125, 0.25, 0.5, 0.75)

@@ -42,14 +42,9 @@ class HubModel:
         """
         folder, source = Path(save_directory), self.exported_folder
         config = save_exported(self, folder)
-        if source is None or not is_exported(source) or source.resolve() == folder.resolve():
-            is_copy = False
-        else:
-            is_copy = file_hash(source / WEIGHTS) == file_hash(folder / WEIGHTS)
-        if not is_copy:
+        if source is None or source.resolve() == folder.resolve() or not have_equal_weights(source, folder):
             (folder / "README.md").write_text(model_card(config, card_facts(self)), encoding="utf-8")
             return
-        assert source is not None
         for path in (source / CONFIG, *(path for pattern in COPIED for path in sorted(source.glob(pattern)))):
             target = folder / path.relative_to(source)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -101,6 +96,11 @@ class HubModel:
                 f"use {type(model).__name__}.from_pretrained or lightning_gen.load"
             )
         return model
+
+
+def have_equal_weights(folder: Path, other: Path) -> bool:
+    """Whether two folders are exported models with the same file of weights."""
+    return all(map(is_exported, (folder, other))) and file_hash(folder / WEIGHTS) == file_hash(other / WEIGHTS)
 
 
 def card_facts(model: Any) -> CardFacts:
